@@ -1,0 +1,46 @@
+# The one list of commands. `make demo` and `make test` set up their own environment in .venv first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?=
+
+.PHONY: help setup demo test lint types unit bench docs clean
+
+help:            ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## Create .venv and install everything that demo and test need
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Murmuration needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@sh deploy/system-packages.sh
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]' --group dev
+	@touch $@
+
+demo: setup      ## Eight real daemons on this machine learn digits together (options: DEMO="--kill-one")
+	$(BIN)/murmuration demo $(DEMO)
+
+test: setup lint types unit  ## Lint, types, tests
+
+lint: setup      ## ruff and flake8-async
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/flake8 --select ASYNC peer netsim tests benchmarks
+
+types: setup     ## mypy strict
+	$(BIN)/mypy
+
+unit: setup      ## pytest
+	$(BIN)/pytest
+
+bench: setup     ## Speed and memory: one table and one JSON line each
+	$(BIN)/python -m benchmarks.daemon
+	$(BIN)/python -m benchmarks.transfer
+
+docs: setup      ## Write the pages that are generated from the code (settings, metrics)
+	$(BIN)/python -m docs.generate
+
+clean:           ## Remove what the targets above made
+	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache
