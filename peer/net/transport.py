@@ -60,13 +60,13 @@ class Transport(Protocol):
     peer_id: PeerId
     traffic: Traffic
     faults: Counter[str]
-    """Broken rules by kind, of remotes that could not be told a name: `handshake`, `unknown_protocol`, `handler_crash`."""
+    """Broken rules by kind (`handshake`, `unknown_protocol`, `handler_crash`), whoever broke them."""
 
     def addresses(self) -> Sequence[str]:
         """Addresses to dial this peer by, `/p2p/<peer id>` included; never 0.0.0.0 or ::."""
 
     def set_handler(self, protocol: str, handler: StreamHandler) -> None:
-        """Give inbound streams of `protocol` to `handler`; the stream is reset when the handler ends without closing it.
+        """Give inbound streams of `protocol` to `handler`; one that ends without closing its stream resets it.
 
         An exception out of a handler resets that stream and is counted; it harms nothing else.
         """
