@@ -84,7 +84,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Base of everything that is sent as one frame."""
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First message on a link, both ways. A different `swarm` or `version` ends the link."""
 
     swarm: Digest
@@ -92,19 +92,19 @@ class Hello(Message):
     agent: Word = ""
 
 
-class Offer(Message):
+class Offer(Message, frozen=True):
     """The sender has this snapshot of its own for the receiver to fetch."""
 
     manifest: Manifest
 
 
-class Seen(Message):
+class Seen(Message, frozen=True):
     """The offer with this `seq` arrived; it need not be repeated."""
 
     seq: Count
 
 
-class Want(Message):
+class Want(Message, frozen=True):
     """Please send the snapshot with this hash, from `offset` on. `request_id` is the asker's, never reused."""
 
     request_id: Count
@@ -112,7 +112,7 @@ class Want(Message):
     offset: Count = 0
 
 
-class Model(Message):
+class Model(Message, frozen=True):
     """Answer to `Want`: on the wire, the `size_bytes - offset` raw bytes of the file follow this frame."""
 
     request_id: Count
@@ -121,20 +121,20 @@ class Model(Message):
     offset: Count = 0
 
 
-class Refuse(Message):
+class Refuse(Message, frozen=True):
     """Answer to `Want`: not now (`busy`), or not any more (`unknown`)."""
 
     request_id: Count
     reason: Word
 
 
-class Records(Message):
+class Records(Message, frozen=True):
     """Peer exchange: the newest records that the sender knows (a part of them)."""
 
     records: Annotated[tuple[PeerRecord, ...], msgspec.Meta(max_length=MAX_RECORDS)]
 
 
-class Goodbye(Message):
+class Goodbye(Message, frozen=True):
     """The sender closes the link on purpose (`leaving`, `wrong_swarm`, `duplicate_link`, ...)."""
 
     reason: Word = ""

@@ -1,0 +1,502 @@
+"""The exchange core: who gets my snapshot, whose I take, and when a round may be mixed. No I/O.
+
+Theory of operation
+-------------------
+Each peer counts its own rounds. A round is: train, `publish` the result, gather the neighbours' results, mix.
+
+    TRAINING ──publish──▶ GATHERING ──quorum or deadline──▶ MIXING ──mixed──▶ TRAINING (next round) ... DONE
+
+*Sending.* A published snapshot is offered to every linked neighbour and offered again, with growing pauses, until the
+neighbour has said `Seen` or a newer one has taken its place. Bytes move only when the receiver asks (`Want`).
+
+*Receiving.* Per author there is one `Feed` (see `feed.py`): at most one request under way, the newest offer remembered.
+Requests have ids; an answer under an id that was never given to that author is a forgery, a late one is ignored.
+Offers carry a `seq` that only grows: what is not newer is a repetition (answered with `Seen`, otherwise ignored), and
+two snapshots under one `seq` are an equivocation.
+
+*Mixing.* A neighbour's snapshot is fresh when its round is not behind ours. The round closes when the quorum of the
+linked neighbours is fresh, or at the deadline; what is stale by at most `max_age_rounds` takes part all the same
+(delivery LATEST), what is missing leaves its weight to self. A peer with no linked neighbour waits for the deadline,
+so that an isolated device does not run away.
+
+*Catching up.* When the lower median of the rounds heard is more than `max_age_rounds` ahead, this peer was away:
+after mixing it goes on from the round after that median (a logical clock, [Lamport 1978]; the median, so that a
+minority of liars cannot move it).
+
+Invariants (tests/core/test_exchange_properties.py): a `seq` is admitted at most once and in growing order; the inbox
+holds at most one snapshot per neighbour; requests under way never exceed `max_requests`; whatever is lost, repeated
+or reordered, every round ends at its deadline at the latest, and rounds only grow.
+
+The five verbs are those of every core: `receive_message`, `messages_to_send`, `get_timer`, `handle_timer`,
+`next_event`. `now` is seconds of any monotonic clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from peer.core.backoff import Backoff, Uniform
+from peer.core.feed import Feed, FeedInput, FeedState
+from peer.core.inbox import Inbox
+from peer.core.messages import Digest, Manifest, Message, Model, Offer, PeerId, Refuse, Seen, Want
+
+MAX_OUTSIDERS = 256  # linked peers that are not neighbours and whose newest offer is remembered
+MAX_AUTHORS = 4096  # authors whose newest `seq` is remembered, least recently heard forgotten first
+
+
+class Phase(enum.Enum):
+    """What the current round is at."""
+
+    TRAINING = "training"
+    GATHERING = "gathering"
+    MIXING = "mixing"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class ExchangeConfig:
+    """Knobs of the exchange; see `swarm.toml` and `peer.toml` for their meaning to the operator."""
+
+    swarm: Digest
+    space: Digest
+    max_model_bytes: int
+    total_rounds: int = 0  # 0: for ever
+    quorum: float = 1.0  # share of the linked neighbours that must be fresh, 0..1
+    deadline_s: float = 10.0
+    max_age_rounds: int = 2
+    max_requests: int = 8  # under way at once, over all authors
+    max_attempts: int = 4  # per snapshot
+    request_timeout_s: float = 30.0  # without the time that the bytes take ...
+    min_rate_bytes_s: float = 100_000.0  # ... at this rate
+    offer_retry: Backoff = Backoff(base_s=1.0, cap_s=30.0)
+    fetch_retry: Backoff = Backoff(base_s=0.2, cap_s=10.0)
+
+
+@dataclass(frozen=True)
+class MixSlot:
+    """One snapshot that takes part in a mixing event."""
+
+    peer: PeerId
+    manifest: Manifest
+    age_rounds: int  # own round minus the author's, never negative
+    waited_s: float  # between admission and the mixing event
+
+
+@dataclass(frozen=True)
+class CheckModel:
+    """The answer to `request_id` is here and matches its hash: look whether it may be mixed, then call `checked`."""
+
+    peer: PeerId
+    manifest: Manifest
+    request_id: int
+
+
+@dataclass(frozen=True)
+class RoundReady:
+    """Mix these, then call `mixed`; the round after it is `next_round`."""
+
+    round: int
+    next_round: int
+    slots: tuple[MixSlot, ...]
+    num_expected: int
+    met_quorum: bool
+
+
+@dataclass(frozen=True)
+class ModelDropped:
+    """Nobody needs the file of this snapshot any more."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Misbehaved:
+    """A peer broke the protocol in a way that no loss, repetition or reordering explains."""
+
+    peer: PeerId
+    kind: str
+
+
+ExchangeEvent = CheckModel | RoundReady | ModelDropped | Misbehaved
+
+
+@dataclass
+class _Outgoing:
+    """The newest own snapshot on its way to one neighbour."""
+
+    seq: int
+    attempts: int = 0
+    due_at: float | None = None  # None: seen, nothing more to do
+
+
+class ExchangeCore:
+    """Rounds over a changing set of neighbours; see the module's theory of operation.
+
+    `is_authentic(manifest, sender)` says whether `sender` signed the manifest as its author; it must be a pure
+    function. `rng` has one method, `uniform(a, b)`; it spreads retries and starts the request ids.
+    """
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        *,
+        first_round: int,
+        is_authentic: Callable[[Manifest, PeerId], bool],
+        rng: Uniform,
+    ) -> None:
+        self.config = config
+        self.round = first_round
+        self.phase = Phase.DONE if config.total_rounds and first_round >= config.total_rounds else Phase.TRAINING
+        self.neighbours: tuple[PeerId, ...] = ()
+        self.counters: Counter[str] = Counter()
+        self._is_authentic = is_authentic
+        self._rng = rng
+        self._linked: set[PeerId] = set()
+        self._feeds: dict[PeerId, Feed] = {}
+        self._outsiders: OrderedDict[PeerId, Manifest] = OrderedDict()
+        self._newest_seq: OrderedDict[PeerId, tuple[int, bytes]] = OrderedDict()
+        self._turns = 0
+        self._inbox = Inbox()
+        self._published: deque[Manifest] = deque(maxlen=2)
+        self._outgoing: dict[PeerId, _Outgoing] = {}
+        self._deadline: float | None = None
+        self._next_round = first_round
+        self._queue: deque[tuple[PeerId, Message]] = deque()
+        self._events: deque[ExchangeEvent] = deque()
+
+    # What the shell tells the core -------------------------------------------------------------------------
+
+    def set_neighbours(self, neighbours: Iterable[PeerId], now: float) -> None:
+        """Replace the set of peers that this one exchanges with."""
+        wanted = tuple(sorted(set(neighbours)))
+        for peer in set(self.neighbours) - set(wanted):
+            self._forget(peer)
+        self.neighbours = wanted
+        for peer in wanted:
+            if peer not in self._feeds:
+                self._feeds[peer] = Feed(first_id=int(self._rng.uniform(1, 2**52)))
+                offered = self._outsiders.pop(peer, None)
+                if offered is not None:
+                    self._take_offer(peer, offered)
+            self._offer_to(peer, now)
+        self._grant_requests(now)
+        self._close_round_if_ready(now)
+
+    def link_up(self, peer: PeerId, now: float) -> None:
+        """A link to `peer` stands: it can be sent messages."""
+        self._linked.add(peer)
+        self._outgoing.pop(peer, None)  # whatever was seen before the link broke, say it again
+        self._offer_to(peer, now)
+
+    def link_down(self, peer: PeerId, now: float) -> None:
+        """The link to `peer` is gone; it is not waited for until it is back."""
+        self._linked.discard(peer)
+        self._outgoing.pop(peer, None)
+        self._outsiders.pop(peer, None)
+        if (feed := self._feeds.get(peer)) is not None:
+            feed.apply(FeedInput.LOST)
+            feed.timer = None
+        self._grant_requests(now)
+        self._close_round_if_ready(now)
+
+    def publish(self, manifest: Manifest, now: float) -> None:
+        """Offer the result of this round's training and start to gather. Phase must be TRAINING."""
+        if self.phase is not Phase.TRAINING:
+            raise ValueError(f"publish in phase {self.phase.value}")
+        if self._published and manifest.seq <= self._published[-1].seq:
+            raise ValueError("seq must grow")
+        self._published.append(manifest)
+        self.phase = Phase.GATHERING
+        self._deadline = now + self.config.deadline_s
+        for peer in self.neighbours:
+            self._offer_to(peer, now)
+        self._close_round_if_ready(now)
+
+    def republish(self, manifest: Manifest, now: float) -> None:
+        """Offer a snapshot outside a round: the last one of an earlier life, once training is over."""
+        self._published.append(manifest)
+        for peer in self.neighbours:
+            self._offer_to(peer, now)
+
+    def fetch_failed(self, peer: PeerId, request_id: int, now: float) -> None:
+        """The request came to nothing (broken, refused, stalled); it is tried again after a pause."""
+        feed = self._feeds.get(peer)
+        if feed is None or feed.state is not FeedState.WANTED or feed.last_id != request_id:
+            return
+        self._fail(feed, now)
+        self._grant_requests(now)
+
+    def checked(self, peer: PeerId, manifest: Manifest, reason: str, now: float) -> None:
+        """Admission has decided: `reason` is empty, or why the snapshot is refused and its author misbehaved."""
+        feed = self._feeds.get(peer)
+        if feed is None or feed.state is not FeedState.CHECKING or feed.current != manifest:
+            self._inbox.discard(manifest)  # its author stopped being a neighbour meanwhile
+        elif reason:
+            feed.apply(FeedInput.REJECT)
+            self.counters["models_refused"] += 1
+            self._inbox.discard(manifest)
+            self._events.append(Misbehaved(peer, reason))
+            self._finish(feed, manifest)
+        else:
+            feed.apply(FeedInput.PASS)
+            self.counters["models_admitted"] += 1
+            self._inbox.put(peer, manifest, now)
+            self._finish(feed, manifest)
+        self._emit_dropped()
+        self._grant_requests(now)
+        self._close_round_if_ready(now)
+
+    def mixed(self) -> None:
+        """The mixing event of `RoundReady` is over: the next round begins. Phase must be MIXING."""
+        if self.phase is not Phase.MIXING:
+            raise ValueError(f"mixed in phase {self.phase.value}")
+        self.round = self._next_round
+        self._inbox.unpin()
+        self._emit_dropped()
+        total = self.config.total_rounds
+        self.phase = Phase.DONE if total and self.round >= total else Phase.TRAINING
+
+    # The five verbs ------------------------------------------------------------------------------------------
+
+    def receive_message(self, message: Message, sender: PeerId, now: float) -> None:
+        """Take in a message of an authenticated sender; whatever it holds, this does not raise."""
+        match message:
+            case Offer(manifest=manifest):
+                self._receive_offer(manifest, sender, now)
+            case Seen(seq=seq):
+                outgoing = self._outgoing.get(sender)
+                if outgoing is not None and outgoing.seq == seq:
+                    outgoing.due_at = None
+            case Want():
+                self._receive_want(message, sender)
+            case Model():
+                self._receive_model(message, sender, now)
+            case Refuse(request_id=request_id):
+                self.counters["requests_refused"] += 1
+                self.fetch_failed(sender, request_id, now)
+            case _:
+                self._events.append(Misbehaved(sender, "unexpected_message"))
+
+    def messages_to_send(self, now: float) -> list[tuple[PeerId, Message]]:
+        """Return and forget what is to be sent now."""
+        for peer, outgoing in self._outgoing.items():
+            if outgoing.due_at is not None and outgoing.due_at <= now:
+                outgoing.due_at = now + self.config.offer_retry.delay(outgoing.attempts, self._rng)
+                outgoing.attempts += 1
+                self.counters["offers_sent"] += 1
+                self._queue.append((peer, Offer(self._published[-1])))
+        messages = list(self._queue)
+        self._queue.clear()
+        return messages
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` (or `messages_to_send`) has something to do, if nothing else happens."""
+        timers = [feed.timer for feed in self._feeds.values()] + [out.due_at for out in self._outgoing.values()]
+        if self.phase is Phase.GATHERING:
+            timers.append(self._deadline)
+        return min((timer for timer in timers if timer is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due: retries, timed-out requests, the deadline of the round."""
+        for _, feed in sorted(self._feeds.items()):
+            if feed.timer is None or feed.timer > now:
+                continue
+            if feed.state is FeedState.WANTED:
+                self.counters["requests_timed_out"] += 1
+                self._fail(feed, now)
+            elif feed.state is FeedState.WAITING:
+                feed.timer = None
+                feed.apply(FeedInput.EXPIRE)
+                self._turns += 1
+                feed.turn = self._turns
+        self._grant_requests(now)
+        self._close_round_if_ready(now)
+
+    def next_event(self) -> ExchangeEvent | None:
+        """Return the next thing that the shell has to do, or None."""
+        return self._events.popleft() if self._events else None
+
+    # What the status shows -------------------------------------------------------------------------------------
+
+    def linked_neighbours(self) -> tuple[PeerId, ...]:
+        """Neighbours that can be reached now, sorted."""
+        return tuple(peer for peer in self.neighbours if peer in self._linked)
+
+    def newest_round_of(self, peer: PeerId) -> int | None:
+        """Round of the neighbour's newest admitted snapshot."""
+        entry = self._inbox.get(peer)
+        return None if entry is None else entry.manifest.round
+
+    # Sending -----------------------------------------------------------------------------------------------------
+
+    def _offer_to(self, peer: PeerId, now: float) -> None:
+        if not self._published or peer not in self._linked or peer not in self.neighbours:
+            return
+        newest = self._published[-1].seq
+        outgoing = self._outgoing.get(peer)
+        if outgoing is None or outgoing.seq != newest:
+            self._outgoing[peer] = _Outgoing(seq=newest, due_at=now)
+
+    def _receive_want(self, want: Want, sender: PeerId) -> None:
+        for manifest in self._published:
+            if manifest.sha256 == want.sha256 and want.offset <= manifest.size_bytes:
+                self.counters["models_served"] += 1
+                self._queue.append((sender, Model(want.request_id, want.sha256, manifest.size_bytes, want.offset)))
+                return
+        self.counters["requests_unknown"] += 1
+        self._queue.append((sender, Refuse(want.request_id, "unknown")))
+
+    # Receiving ---------------------------------------------------------------------------------------------------
+
+    def _receive_offer(self, manifest: Manifest, sender: PeerId, now: float) -> None:
+        if fault := self._fault_of(manifest, sender):
+            self._events.append(Misbehaved(sender, fault))
+            return
+        self._queue.append((sender, Seen(manifest.seq)))
+        newest_seq, newest_sha = self._newest_seq.get(sender, (-1, b""))
+        if manifest.seq == newest_seq and manifest.sha256 != newest_sha:
+            self._events.append(Misbehaved(sender, "equivocation"))
+            return
+        if manifest.seq < newest_seq:
+            self.counters["offers_replayed"] += 1
+            return
+        if manifest.seq == newest_seq:
+            self.counters["offers_repeated"] += 1
+        else:
+            self.counters["offers_received"] += 1
+            self._newest_seq[sender] = (manifest.seq, manifest.sha256)
+            self._newest_seq.move_to_end(sender)
+            if len(self._newest_seq) > MAX_AUTHORS:
+                self._newest_seq.popitem(last=False)
+        if sender in self._feeds:
+            self._take_offer(sender, manifest)
+            self._grant_requests(now)
+        elif sender in self._linked:
+            # It counts us as a neighbour, we do not (yet): our views of the membership differ for a moment.
+            self._outsiders[sender] = manifest
+            self._outsiders.move_to_end(sender)
+            if len(self._outsiders) > MAX_OUTSIDERS:
+                self._outsiders.popitem(last=False)
+
+    def _fault_of(self, manifest: Manifest, sender: PeerId) -> str:
+        if manifest.swarm != self.config.swarm:
+            return "wrong_swarm"
+        if manifest.space != self.config.space:
+            return "wrong_space"
+        if manifest.size_bytes > self.config.max_model_bytes:
+            return "model_too_large"
+        if manifest.channel != "x" or manifest.codec != "f32":
+            return "unknown_channel"
+        return "" if self._is_authentic(manifest, sender) else "not_authentic"
+
+    def _take_offer(self, peer: PeerId, manifest: Manifest) -> None:
+        feed = self._feeds[peer]
+        feed.newest = manifest
+        self._queue_if_news(feed)
+
+    def _queue_if_news(self, feed: Feed) -> None:
+        if feed.has_news:
+            was = feed.state
+            if feed.apply(FeedInput.OFFER) is FeedState.QUEUED and was is not FeedState.QUEUED:
+                self._turns += 1
+                feed.turn = self._turns
+
+    def _grant_requests(self, now: float) -> None:
+        """Turn queued feeds into requests, first come first served."""
+        under_way = sum(feed.state is FeedState.WANTED for feed in self._feeds.values())
+        queued = [(feed.turn, peer) for peer, feed in self._feeds.items() if feed.state is FeedState.QUEUED]
+        for _, peer in sorted(queued)[: max(0, self.config.max_requests - under_way)]:
+            feed = self._feeds[peer]
+            assert feed.newest is not None
+            feed.apply(FeedInput.GRANT)
+            if feed.current is not feed.newest:
+                feed.current, feed.attempts = feed.newest, 0
+            feed.last_id += 1
+            patience = self.config.request_timeout_s + feed.current.size_bytes / self.config.min_rate_bytes_s
+            feed.timer = now + patience
+            self.counters["requests_sent"] += 1
+            self._queue.append((peer, Want(feed.last_id, feed.current.sha256)))
+
+    def _receive_model(self, model: Model, sender: PeerId, now: float) -> None:
+        feed = self._feeds.get(sender)
+        if feed is None or (feed.was_issued(model.request_id) and model.request_id != feed.last_id):
+            self.counters["models_late"] += 1
+            return
+        if not feed.was_issued(model.request_id):
+            self._events.append(Misbehaved(sender, "wrong_request_id"))
+            return
+        if feed.state is not FeedState.WANTED:
+            self.counters["models_late"] += 1
+            return
+        assert feed.current is not None
+        if (model.sha256, model.size_bytes) != (feed.current.sha256, feed.current.size_bytes):
+            self._events.append(Misbehaved(sender, "wrong_model"))
+            self._fail(feed, now)
+            return
+        feed.timer = None
+        feed.apply(FeedInput.MODEL)
+        self.counters["models_received"] += 1
+        self._events.append(CheckModel(sender, feed.current, model.request_id))
+        self._grant_requests(now)
+
+    def _fail(self, feed: Feed, now: float) -> None:
+        feed.attempts += 1
+        self.counters["requests_failed"] += 1
+        if feed.attempts < self.config.max_attempts:
+            feed.apply(FeedInput.FAIL)
+            feed.timer = now + self.config.fetch_retry.delay(feed.attempts - 1, self._rng)
+        else:
+            assert feed.current is not None
+            feed.apply(FeedInput.GIVE_UP)
+            self._finish(feed, feed.current)
+
+    def _finish(self, feed: Feed, manifest: Manifest) -> None:
+        feed.timer, feed.current, feed.attempts = None, None, 0
+        feed.taken_seq = max(feed.taken_seq, manifest.seq)
+        self._queue_if_news(feed)
+
+    def _forget(self, peer: PeerId) -> None:
+        self._feeds.pop(peer, None)
+        self._outgoing.pop(peer, None)
+        self._inbox.remove(peer)
+        self._emit_dropped()
+
+    # Rounds --------------------------------------------------------------------------------------------------------
+
+    def _close_round_if_ready(self, now: float) -> None:
+        if self.phase is not Phase.GATHERING or self._deadline is None:
+            return
+        expected = self.linked_neighbours()
+        fresh = sum((self.newest_round_of(peer) or 0) >= self.round for peer in expected if self._inbox.get(peer))
+        met_quorum = bool(expected) and fresh >= math.ceil(self.config.quorum * len(expected))
+        if not met_quorum and now < self._deadline:
+            return
+        slots = self._slots(now)
+        self._next_round = self._round_after(slots)
+        self._inbox.pin({slot.manifest for slot in slots})
+        self.phase = Phase.MIXING
+        self._deadline = None
+        self._events.append(RoundReady(self.round, self._next_round, slots, len(expected), met_quorum))
+
+    def _slots(self, now: float) -> tuple[MixSlot, ...]:
+        return tuple(
+            MixSlot(peer, entry.manifest, age, now - entry.admitted_at)
+            for peer, entry in self._inbox.items()
+            if (age := max(0, self.round - entry.manifest.round)) <= self.config.max_age_rounds
+        )
+
+    def _round_after(self, slots: Collection[MixSlot]) -> int:
+        rounds = sorted(slot.manifest.round for slot in slots)
+        median = rounds[(len(rounds) - 1) // 2] if rounds else self.round
+        if median <= self.round + self.config.max_age_rounds:
+            return self.round + 1
+        self.counters["rounds_skipped"] += median - self.round
+        after = median + 1
+        return min(after, self.config.total_rounds) if self.config.total_rounds else after
+
+    def _emit_dropped(self) -> None:
+        self._events.extend(ModelDropped(manifest) for manifest in self._inbox.take_dropped())
