@@ -123,10 +123,10 @@ class MembershipCore:
 
     # What the shell tells the core -------------------------------------------------------------------------
 
-    def link_up(self, peer: PeerId) -> None:
+    def link_up(self, peer: PeerId, now: float) -> None:
         """A link to `peer` stands: tell it all that is known."""
         self._links[peer] = {}
-        self._send_news(self._known(), [peer])
+        self._send_news(self._known(now), [peer])
 
     def link_down(self, peer: PeerId) -> None:
         """The link to `peer` is gone."""
@@ -183,7 +183,7 @@ class MembershipCore:
                 del self._members[peer]
         if changed:
             self._events.append(ViewChanged())
-        self._send_news(self._known(), self._links)
+        self._send_news(self._known(now), self._links)
 
     def next_event(self) -> MembershipEvent | None:
         """Return the next thing that the shell has to do, or None."""
@@ -233,6 +233,8 @@ class MembershipCore:
         if self._author_of(record) != claimed:
             self._events.append(BadRecord(sender, "bad_record"))
             return None
+        if known is None and record.has_left:
+            return None
         if known is None and len(self._members) >= self.config.max_members - 1:
             self.counters["members_refused"] += 1
             return None
@@ -246,9 +248,14 @@ class MembershipCore:
         if _age(record) > _age(self._own) and self._author_of(record) == self.own_id:
             self._events.append(IncarnationBehind(record.incarnation))
 
-    def _known(self) -> list[PeerRecord]:
-        alive_or_left = [m.record for _, m in sorted(self._members.items()) if m.is_alive or m.record.has_left]
-        return [self.own_record, *alive_or_left]
+    def _known(self, now: float) -> list[PeerRecord]:
+        # Departures are passed on for a while only: two peers must not keep a forgotten one alive between them.
+        worth_telling = [
+            member.record
+            for _, member in sorted(self._members.items())
+            if member.is_alive or (member.record.has_left and now - member.grew_at <= self.config.timeout_s)
+        ]
+        return [self.own_record, *worth_telling]
 
     def _send_news(self, records: Sequence[PeerRecord], peers: Iterable[PeerId]) -> None:
         for peer in sorted(peers):
