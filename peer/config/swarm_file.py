@@ -50,6 +50,17 @@ class RoundSettings(Section, frozen=True, kw_only=True):
     """When a round ends."""
 
     total: Annotated[int, knob("Rounds until a peer is done; 0: for ever.", unit="rounds", ge=0, le=2**31)] = 0
+    start_members: Annotated[
+        int,
+        knob(
+            "A peer that has not trained yet begins when it knows this many members with a trainer, itself included.",
+            unit="members",
+            ge=1,
+            le=100_000,
+            larger="the first rounds mix more; nothing happens until all are there",
+            smaller="early peers train alone at first and the others catch up",
+        ),
+    ] = 1
     quorum: Annotated[
         float,
         knob(

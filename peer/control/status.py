@@ -19,7 +19,7 @@ State = Literal["starting", "training", "gathering", "mixing", "waiting", "done"
     training   local steps run
     gathering  waits for the models of the neighbours: quorum or deadline
     mixing     the inbox is mixed in
-    waiting    cannot go on by itself: trainer in backoff, disk full
+    waiting    cannot go on by itself (`waiting_for` says why): members missing, trainer in backoff, disk full
     done       all rounds of the swarm file are done; goes on serving
     relay      has no trainer (`train.enabled = false`)
     stopping   saves and closes
@@ -67,6 +67,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     uptime_s: float
     state: State
+    waiting_for: str = ""
     round: int = 0
     total_rounds: int = 0  # 0: for ever
     accuracy_local: float | None = None  # after the own steps, before mixing

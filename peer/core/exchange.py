@@ -406,7 +406,9 @@ class ExchangeCore:
                 feed.turn = self._turns
 
     def _grant_requests(self, now: float) -> None:
-        """Turn queued feeds into requests, first come first served."""
+        """Turn queued feeds into requests, first come first served. Who is done takes nothing more."""
+        if self.phase is Phase.DONE:
+            return
         under_way = sum(feed.state is FeedState.WANTED for feed in self._feeds.values())
         queued = [(feed.turn, peer) for peer, feed in self._feeds.items() if feed.state is FeedState.QUEUED]
         for _, peer in sorted(queued)[: max(0, self.config.max_requests - under_way)]:
