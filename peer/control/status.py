@@ -85,6 +85,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     mixed_age_max_s: float | None = None
     trainer: TrainerStatus = TrainerStatus()
     saved: SavedStatus = SavedStatus()
+    events: dict[str, int] = {}  # what happened so far, by the names of `peer.control.metrics.EVENTS`
     faults: dict[str, int] = {}  # broken rules by kind, whoever broke them
     addresses: tuple[str, ...] = ()
     http: str = ""  # where the loopback HTTP listens, "" when it is off

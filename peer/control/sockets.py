@@ -1,0 +1,113 @@
+"""The two sockets on which a daemon answers programs on its own device: a unix socket, and loopback TCP.
+
+The unix socket's file outlives a daemon that was killed, so its existence says nothing. What says that a daemon runs is
+a lock on a file beside it (`control.sock.lock`): the kernel drops it with the process, however that ends. Who holds
+the lock may remove and bind; nobody can lose a race for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from peer.errors import ConfigError
+
+MAX_SOCKET_PATH_BYTES = 107  # sun_path of Linux, without the closing zero
+BACKLOG = 16
+
+
+@contextlib.contextmanager
+def listening_unix_socket(path: Path) -> Iterator[socket.socket]:
+    """Listen on a unix socket at `path`, mode 0600, for as long as the context lasts; then remove it.
+
+    Raises `ConfigError` when a daemon holds the path, when it is too long, or when it cannot be made.
+    """
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"control.socket: {path} has {length} bytes, a unix socket's path at most {MAX_SOCKET_PATH_BYTES}; "
+            'write a shorter one, e.g. socket = "/run/user/1000/murmuration.sock"'
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path.with_name(path.name + ".lock")), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            _remove_stale(path)
+            listener.bind(str(path))
+            try:
+                path.chmod(0o600)  # before listen: until then nobody can connect, whatever the umask
+                listener.listen(BACKLOG)
+                yield listener
+            finally:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"control.socket: {path}: {error.strerror}") from error
+
+
+def listening_loopback_socket(address: str) -> socket.socket:
+    """Listen on loopback TCP at `host:port` (port 0: a free one). Raises `ConfigError` naming `control.http`."""
+    host, port = parse_loopback(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        reason = "port in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ConfigError(
+            f'control.http: cannot listen on {address}: {reason}; write another port, or "127.0.0.1:0" for a free one'
+        ) from error
+    return listener
+
+
+def parse_loopback(address: str) -> tuple[str, int]:
+    """Split `host:port` (`[host]:port` for IPv6). Raises `ConfigError` for anything but a loopback address."""
+    host, separator, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ConfigError(f'control.http: "{address}" is not an address with a port; write e.g. "127.0.0.1:9464"')
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ConfigError(
+            f'control.http: "{address}" is not on loopback, and there is no password; write e.g. "127.0.0.1:9464" '
+            "(from elsewhere, use an SSH tunnel)"
+        )
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which keeps the holder's pid. It is never removed: that would be a race."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 16, 0).decode(errors="replace").strip() or "unknown"
+            raise ConfigError(f"control.socket: another daemon runs here (pid {pid}); {path} is locked") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"control.socket: {path} exists and is not a socket; move it away or name another path")
+    path.unlink()
