@@ -1,0 +1,19 @@
+"""What a graph family is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from topology.graph import Graph, Node
+
+
+class Family(Protocol):
+    """A rule that turns a set of members into their neighbour graph.
+
+    It is a pure function of the member *set* and the seed: peers that know the same members compute the same graph,
+    in whatever order they heard of them. One member more or less changes few edges, so that churn costs few links.
+    """
+
+    def build(self, members: Iterable[Node], seed: int) -> Graph[Node]:
+        """Return the graph over `members` (any order, repeats ignored) under `seed`."""
