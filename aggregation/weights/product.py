@@ -1,0 +1,73 @@
+"""Several factors at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from topology.errors import BadParameterError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aggregation.hood import Ctx, Meta
+    from aggregation.store import Store
+    from aggregation.weights.base import Weights
+
+
+class Product:
+    """Multiply factors, such as Metropolis weights and a discount for age.
+
+        w_ij = Π_f factor_f(i, j)
+
+    In a swarm file: `weights = { name = "product", factors = [{ name = "metropolis" }, { name = "age" }] }`.
+    Shapes: [B, K] float64. Cost: that of the factors.
+    """
+
+    class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """Parameters of the product."""
+
+        factors: Annotated[
+            tuple[dict[str, Any], ...],
+            msgspec.Meta(
+                min_length=1, max_length=8, description="Tables, each with the `name` of weights and their parameters."
+            ),
+        ]
+
+        def __post_init__(self) -> None:
+            """Check each factor, so that a typo is found when the swarm file is read."""
+            for factor in self.factors:
+                _check(factor)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._factors = [_build(factor) for factor in config.factors]
+
+    def factor(self, meta: Meta, st: Store | None, ctx: Ctx) -> Tensor:
+        """Return the product of all factors, [B, K]."""
+        first, *others = self._factors
+        product = first.factor(meta, st, ctx)
+        for other in others:
+            product = product * other.factor(meta, st, ctx)
+        return product
+
+
+def _check(factor: dict[str, Any]) -> None:
+    from aggregation.weights import registry
+
+    name, params = _split(factor)
+    registry.check(name, params)
+
+
+def _build(factor: dict[str, Any]) -> Weights:
+    from aggregation.weights import registry
+
+    return registry.build(*_split(factor))
+
+
+def _split(factor: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    name = factor.get("name")
+    if not isinstance(name, str):
+        raise BadParameterError("each factor needs a `name`")
+    return name, {key: value for key, value in factor.items() if key != "name"}
