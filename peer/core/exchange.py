@@ -198,8 +198,8 @@ class ExchangeCore:
         self._outgoing.pop(peer, None)
         self._outsiders.pop(peer, None)
         if (feed := self._feeds.get(peer)) is not None:
-            feed.apply(FeedInput.LOST)
-            feed.timer = None
+            if feed.apply(FeedInput.LOST) is FeedState.IDLE:
+                feed.timer, feed.current, feed.attempts = None, None, 0
         self._grant_requests(now)
         self._close_round_if_ready(now)
 
@@ -326,6 +326,13 @@ class ExchangeCore:
         """Neighbours that can be reached now, sorted."""
         return tuple(peer for peer in self.neighbours if peer in self._linked)
 
+    def wanted_size(self, peer: PeerId, want: Want) -> int:
+        """Return the length in bytes of what `want` asks of `peer`; 0 when that is not wanted any more."""
+        feed = self._feeds.get(peer)
+        if feed is None or feed.current is None or feed.last_id != want.request_id:
+            return 0
+        return feed.current.size_bytes
+
     def newest_round_of(self, peer: PeerId) -> int | None:
         """Round of the neighbour's newest admitted snapshot."""
         entry = self._inbox.get(peer)
@@ -431,13 +438,13 @@ class ExchangeCore:
         if not feed.was_issued(model.request_id):
             self._events.append(Misbehaved(sender, "wrong_request_id"))
             return
-        if feed.state is not FeedState.WANTED:
+        if feed.current is None or feed.state is FeedState.CHECKING:
             self.counters["models_late"] += 1
             return
-        assert feed.current is not None
         if (model.sha256, model.size_bytes) != (feed.current.sha256, feed.current.size_bytes):
             self._events.append(Misbehaved(sender, "wrong_model"))
-            self._fail(feed, now)
+            if feed.state is FeedState.WANTED:
+                self._fail(feed, now)
             return
         feed.timer = None
         feed.apply(FeedInput.MODEL)

@@ -50,6 +50,8 @@ TRANSITIONS: dict[tuple[FeedState, FeedInput], FeedState] = {
     (_S.WAITING, _I.OFFER): _S.WAITING,  # a new offer does not shorten the backoff of a failing author
     (_S.QUEUED, _I.GRANT): _S.WANTED,
     (_S.WANTED, _I.MODEL): _S.CHECKING,
+    (_S.WAITING, _I.MODEL): _S.CHECKING,  # patience was lost too early: the answer is good all the same
+    (_S.QUEUED, _I.MODEL): _S.CHECKING,
     (_S.WANTED, _I.FAIL): _S.WAITING,
     (_S.WANTED, _I.GIVE_UP): _S.IDLE,
     (_S.WAITING, _I.EXPIRE): _S.QUEUED,

@@ -263,7 +263,7 @@ class MembershipCore:
             fresh = []
             for record in records:
                 author = self._peer_id_of(record.author)
-                if author != peer and has.get(author, (-1, -1)) < _age(record):
+                if has.get(author, (-1, -1)) < _age(record):
                     has[author] = _age(record)
                     fresh.append(record)
             for start in range(0, len(fresh), MAX_RECORDS):
