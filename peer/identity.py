@@ -44,7 +44,7 @@ class Identity:
     def create(cls, path: Path, passphrase: str | None = None) -> Identity:
         """Make a new key and write it to `path` (mode 0600). Raises `IdentityError`; never overwrites a file."""
         identity = cls(Ed25519PrivateKey.generate().private_bytes_raw())
-        key_file.write_new(path, key_file.seal(identity.seed, identity.public_key, passphrase))
+        key_file.create(path, key_file.seal(identity.seed, identity.public_key, passphrase))
         return identity
 
     @classmethod

@@ -25,7 +25,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from peer.errors import IdentityError
+from peer.errors import IdentityError, StoreError
+from peer.new_file import write_new
 
 MAX_FILE_BYTES = 4096
 SCRYPT_LOG2_N = 15
@@ -113,33 +114,14 @@ def _parse(path: Path, content: bytes) -> KeyFile:
     return KeyFile(bytes.fromhex(layout["public"]), layout["cipher"], bytes.fromhex(layout["secret"]))
 
 
-def write_new(path: Path, content: bytes) -> None:
+def create(path: Path, content: bytes) -> None:
     """Write a key file with mode 0600, all or nothing, and never over an existing one. Raises `IdentityError`."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike rename, refuses to replace
-        finally:
-            temporary.unlink()
-        _fsync_folder(path.parent)
+        write_new(path, content, mode=0o600)
     except FileExistsError:
-        raise IdentityError(f"{path}: exists already and is never overwritten") from None
-    except OSError as error:
-        raise IdentityError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise IdentityError(f"{path}: exists already; a key is never overwritten") from None
+    except StoreError as error:
+        raise IdentityError(f"identity.key: {error}") from error
 
 
 def _head(public: bytes, cipher: str) -> bytes:

@@ -57,3 +57,65 @@ def knob(
         extra={"unit": unit, "larger": larger, "smaller": smaller, "example": example, "planned": planned},
         **{name: bound for name, bound in bounds.items() if bound is not None},
     )
+
+
+class Knob(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared setting, as the reader and the reference see it."""
+
+    name: str
+    kind: msgspec.inspect.Type  # without the wrapping Metadata and the None of an optional one
+    default: Any  # msgspec.NODEFAULT when it must be given
+    meaning: str
+    unit: str
+    larger: str
+    smaller: str
+    example: Any
+    planned: tuple[str, ...]
+
+    @property
+    def section(self) -> type[Section] | None:
+        """The struct of a table of settings; None for a single one."""
+        cls = self.kind.cls if isinstance(self.kind, msgspec.inspect.StructType) else None
+        return cls if cls is not None and issubclass(cls, Section) else None
+
+    @property
+    def unit_word(self) -> str:
+        """The unit in words."""
+        return {"s": "seconds"}.get(self.unit, self.unit)
+
+    @property
+    def is_piece(self) -> bool:
+        """Whether the setting names a piece of the method."""
+        return isinstance(self.kind, msgspec.inspect.StructType) and self.kind.cls is Piece
+
+
+def knobs_of(section: type[Section]) -> dict[str, Knob]:
+    """Return the settings of a table by name, in the order of their declaration."""
+    info = msgspec.inspect.type_info(section)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return {field.name: _knob_of(field) for field in info.fields}
+
+
+def _knob_of(field: msgspec.inspect.Field) -> Knob:
+    meaning, extra, plain = "", {}, field.type
+    if isinstance(plain, msgspec.inspect.Metadata):
+        meaning = (plain.extra_json_schema or {}).get("description", "")
+        extra = plain.extra or {}
+        plain = plain.type
+    if isinstance(plain, msgspec.inspect.UnionType):  # `X | None`: not set means another setting decides
+        plain = next(one for one in plain.types if not isinstance(one, msgspec.inspect.NoneType))
+    if isinstance(plain, msgspec.inspect.Metadata):
+        plain = plain.type
+    if isinstance(plain, msgspec.inspect.StructType) and issubclass(plain.cls, Section):
+        meaning = (plain.cls.__doc__ or "").strip()
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    known = {key: extra.get(key, "") for key in ("unit", "larger", "smaller")}
+    return Knob(
+        name=field.encode_name,
+        kind=plain,
+        default=default,
+        meaning=meaning,
+        example=extra.get("example"),
+        planned=extra.get("planned", ()),
+        **known,
+    )

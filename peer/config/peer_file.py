@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from peer.config.knobs import Section, knob
+from peer.config.loopback import parse_loopback
 from peer.config.profiles import PROFILES, ProfileName, Timing
 
 Multiaddr = Annotated[str, knob("An address as libp2p writes it.", max_length=256, pattern="^/")]
@@ -55,7 +56,7 @@ class NetSettings(Section, frozen=True, kw_only=True):
     ] = ("/ip4/127.0.0.1/tcp/0",)
     profile: Annotated[
         ProfileName,
-        knob("The network between the peers; sets the defaults of the time limits below (see the table)."),
+        knob("The network between the peers; sets the defaults of the time limits below (table: docs/settings.md)."),
     ] = "lan"
     max_links: Annotated[
         int,
@@ -138,7 +139,7 @@ class NetSettings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.timing.dial_backoff_s > self.timing.dial_backoff_max_s:
             raise ValueError(
-                f"dial_backoff_s ({self.timing.dial_backoff_s:g}) is larger than "
+                f"dial_backoff_s: {self.timing.dial_backoff_s:g} is larger than "
                 f"dial_backoff_max_s ({self.timing.dial_backoff_max_s:g})"
             )
 
@@ -153,7 +154,7 @@ class StoreSettings(Section, frozen=True, kw_only=True):
             "Most disk that snapshots and checkpoints may use. Needed: about (2 * keep + 2 + neighbours) models.",
             unit="bytes",
             ge=1024**2,
-            le=2**60,
+            le=10**18,
             larger="more disk",
             smaller="with too little, nothing is saved, and `murmuration status` says so",
         ),
@@ -241,7 +242,7 @@ class TrainSettings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.restart_backoff_s > self.restart_backoff_max_s:
             raise ValueError(
-                f"restart_backoff_s ({self.restart_backoff_s:g}) is larger than "
+                f"restart_backoff_s: {self.restart_backoff_s:g} is larger than "
                 f"restart_backoff_max_s ({self.restart_backoff_max_s:g})"
             )
 
@@ -269,7 +270,7 @@ class DataSettings(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.index >= self.of:
-            raise ValueError(f"index ({self.index}) must be smaller than of ({self.of})")
+            raise ValueError(f"index: {self.index} must be smaller than of ({self.of})")
 
 
 class ControlSettings(Section, frozen=True, kw_only=True):
@@ -287,6 +288,13 @@ class ControlSettings(Section, frozen=True, kw_only=True):
             max_length=64,
         ),
     ] = ""
+
+    def __post_init__(self) -> None:
+        if self.http:
+            try:
+                parse_loopback(self.http)
+            except ValueError as error:
+                raise ValueError(f"http: {error}") from None
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

@@ -167,7 +167,7 @@ class MembershipSettings(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.timeout_s < 3 * self.heartbeat_s:
-            raise ValueError(f"timeout_s ({self.timeout_s:g}) must be at least 3 * heartbeat_s ({self.heartbeat_s:g})")
+            raise ValueError(f"timeout_s: {self.timeout_s:g} must be at least 3 * heartbeat_s ({self.heartbeat_s:g})")
 
 
 class SwarmFile(Section, frozen=True, kw_only=True):

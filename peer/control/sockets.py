@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from peer.config.loopback import parse_loopback
 from peer.errors import ConfigError
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of Linux, without the closing zero
@@ -66,24 +66,6 @@ def listening_loopback_socket(address: str) -> socket.socket:
             f'control.http: cannot listen on {address}: {reason}; write another port, or "127.0.0.1:0" for a free one'
         ) from error
     return listener
-
-
-def parse_loopback(address: str) -> tuple[str, int]:
-    """Split `host:port` (`[host]:port` for IPv6). Raises `ConfigError` for anything but a loopback address."""
-    host, separator, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not separator or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ConfigError(f'control.http: "{address}" is not an address with a port; write e.g. "127.0.0.1:9464"')
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ConfigError(
-            f'control.http: "{address}" is not on loopback, and there is no password; write e.g. "127.0.0.1:9464" '
-            "(from elsewhere, use an SSH tunnel)"
-        )
-    return ("127.0.0.1" if host == "localhost" else host), int(port)
 
 
 @contextlib.contextmanager
