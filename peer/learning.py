@@ -11,6 +11,8 @@ repeated a third time: an admission counts as refused, a mixing event goes witho
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,15 +171,13 @@ class Learning:
 
     async def _mix(self, ready: RoundReady, degree: int) -> Mixed:
         slots = [Slot(self._node.received_file(s.manifest), s.manifest, s.age_rounds) for s in ready.slots]
-        crashes = 0
-        while True:
-            try:
+        for tries in itertools.count():
+            if tries == MAX_TRIES:
+                log.warning("mixing_without_neighbours", round=ready.round, num_slots=len(slots))
+                slots.clear()
+            with contextlib.suppress(TrainerError):
                 return await self._call(lambda: self._executor.mix(ready.round, ready.next_round, degree, slots))
-            except TrainerError:
-                crashes += 1
-                if crashes >= MAX_TRIES and slots:
-                    log.warning("mixing_without_neighbours", round=ready.round, num_slots=len(slots))
-                    slots = []
+        raise AssertionError("the loop above does not end")
 
     async def _admit(self) -> None:
         async for check in self._node.checks:
@@ -186,10 +186,8 @@ class Learning:
     async def _verdict(self, check: CheckModel) -> str:
         path = self._node.received_file(check.manifest)
         for _ in range(MAX_TRIES):
-            try:
+            with contextlib.suppress(TrainerError):
                 return (await self._call(lambda: self._executor.admit(path, check.manifest))).reason
-            except TrainerError:
-                continue
         return "crashes_trainer"
 
     async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:

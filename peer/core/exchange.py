@@ -197,9 +197,9 @@ class ExchangeCore:
         self._linked.discard(peer)
         self._outgoing.pop(peer, None)
         self._outsiders.pop(peer, None)
-        if (feed := self._feeds.get(peer)) is not None:
-            if feed.apply(FeedInput.LOST) is FeedState.IDLE:
-                feed.timer, feed.current, feed.attempts = None, None, 0
+        feed = self._feeds.get(peer)
+        if feed is not None and feed.apply(FeedInput.LOST) is FeedState.IDLE:
+            feed.timer, feed.current, feed.attempts = None, None, 0
         self._grant_requests(now)
         self._close_round_if_ready(now)
 

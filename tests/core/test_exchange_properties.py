@@ -83,8 +83,9 @@ class HostileNetwork(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 4))
     def crash_and_return(self, who: int) -> None:
-        """Lose everything but the incarnation: the seq goes on above all that were used."""
+        """Lose everything but the incarnation: the seq goes on above all that were used. Connections die with it."""
         old = self._peer(who)
+        self.net.flying = [flight for flight in self.net.flying if old.name not in flight[:2]]
         others = [name for name in self.net.peers if name != old.name]
         for other in others:
             self.net.cut(old.name, other)

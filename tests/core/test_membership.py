@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import msgspec
@@ -80,7 +81,7 @@ class Links:
 
 
 def line(names: str, **knobs: object) -> Links:
-    return Links({n: member(n, **knobs) for n in names}, list(zip(names, names[1:], strict=False)))
+    return Links({n: member(n, **knobs) for n in names}, list(itertools.pairwise(names)))
 
 
 def test_everybody_learns_of_everybody_along_a_line_at_once() -> None:
