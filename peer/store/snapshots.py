@@ -20,13 +20,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from peer.core.messages import Count, Manifest
 from peer.errors import IntegrityError, StoreError
-from peer.store.atomic import Disk, Writer, Written, atomic_write, is_temporary, plain_reason
+from peer.store.atomic import Disk, Sink, Written, atomic_write, is_temporary, plain_reason
 
 Kind = Literal["snapshot", "checkpoint"]
 KINDS: tuple[Kind, ...] = ("snapshot", "checkpoint")
@@ -36,6 +36,7 @@ _TENSORS = ".safetensors"
 _HEADER = ".json"
 _DAMAGED = ".damaged"
 _MAX_HEADER_BYTES = 64 * 1024
+_HEADER_ALLOWANCE_BYTES = 4096  # a header takes some 900 bytes, and one block of the disk
 _CHUNK_BYTES = 1 << 20
 
 Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -66,6 +67,15 @@ class Origin(NamedTuple):
     trained: bool = False
 
 
+class Content(Protocol):
+    """What a new file will hold."""
+
+    size_bytes: int
+
+    def write(self, sink: Sink) -> None:
+        """Write exactly `size_bytes` bytes."""
+
+
 class Snapshot(NamedTuple):
     """A stored file whose hash has been verified."""
 
@@ -82,8 +92,9 @@ class SnapshotStore:
     """The snapshots and checkpoints in `folder`: at most `keep` of each kind and `max_bytes` in all.
 
     Larger `keep`: more to fall back on when a file is damaged, and slow receivers find a snapshot for longer; costs
-    disk. Both bounds give way to the newest sound file of each kind. `on_damaged(name, reason)` hears of each damaged
-    file once. Every method raises `StoreError` when the disk refuses.
+    disk. The newest sound file of each kind is never removed: when it leaves no room below `max_bytes`, a new one is
+    refused. `on_damaged(name, reason)` hears of each damaged file once. Every method raises `StoreError` when the disk
+    refuses.
     """
 
     def __init__(
@@ -107,12 +118,16 @@ class SnapshotStore:
         with _refusals(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def commit(self, kind: Kind, write: Writer, origin: Origin) -> Snapshot:
-        """Write a new file durably, then make room; it is committed when this returns, and not before."""
+    def commit(self, kind: Kind, content: Content, origin: Origin) -> Snapshot:
+        """Write a new file durably, having made room for it; it is committed when this returns, and not before.
+
+        Raises `StoreError`, with everything as it was, when the disk or `max_bytes` leave no room.
+        """
+        self._make_room(content.size_bytes + _HEADER_ALLOWANCE_BYTES)
         name = f"{kind}-{self._next_order():010d}"
         path = self.folder / (name + _TENSORS)
         try:
-            written = atomic_write(path, write, disk=self._disk)
+            written = atomic_write(path, content.write, disk=self._disk)
             header = _header(kind, origin, written)
             self._write_header(name, header)
         except StoreError:
@@ -146,25 +161,29 @@ class SnapshotStore:
         return None
 
     def prune(self) -> None:
-        """Remove the oldest files until both bounds hold, or only the newest sound one of each kind is left."""
-        removable: list[str] = []
+        """Remove what is beyond the newest `keep` of each kind, never the newest sound one."""
         for kind in KINDS:
             sound = self.newest_sound(kind)
-            names = self._committed(kind)
-            for place, name in enumerate(names):
-                if sound is None or name == sound.name:
-                    continue
-                if place >= self._keep:
+            for name in self._committed(kind)[self._keep :]:
+                if sound is not None and name != sound.name:
                     self._remove(name)
-                else:
-                    removable.append(name)
-        damaged = [name for name in self._names() if name.endswith(_DAMAGED)]
-        oldest_first = [(self._unlink, name) for name in damaged]
-        oldest_first += [(self._remove, name) for name in sorted(removable, key=_order)]
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Remove the oldest files until `size_bytes` more fit, sparing the newest sound one of each kind."""
+        limit_bytes = self._max_bytes - size_bytes
+        if self.size_bytes() <= limit_bytes:
+            return
+        spared = {sound.name for kind in KINDS if (sound := self.newest_sound(kind))}
+        names = {name for kind in KINDS for name in self._committed(kind)} - spared
+        oldest_first = [(self._unlink, name) for name in self._names() if name.endswith(_DAMAGED)]
+        oldest_first += [(self._remove, name) for name in sorted(names, key=_order)]
         for remove, name in oldest_first:
-            if self.size_bytes() <= self._max_bytes:
-                return
             remove(name)
+            if self.size_bytes() <= limit_bytes:
+                return
+        raise StoreError(
+            f"no room in {self.folder}: {size_bytes} bytes more would exceed the {self._max_bytes} of `store.max_bytes`"
+        )
 
     def clean(self) -> int:
         """Remove what an interrupted write left behind; return how many files. Only the one who commits may call it."""

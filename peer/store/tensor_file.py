@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from peer.errors import StoreError
-from peer.store.atomic import Sink, Writer, plain_reason
+from peer.store.atomic import Sink, plain_reason
 
 MAX_RECEIVED_HEADER_BYTES = 256  # ours has about 72; a longer one is somebody's game
 _LENGTH = struct.Struct("<Q")
@@ -51,22 +51,25 @@ def snapshot_size(width: int) -> int:
     return len(_prefix({"x": _snapshot_entry(width)})) + 4 * width
 
 
-def tensor_writer(tensors: Mapping[str, TensorData]) -> Writer:
-    """Return the function that writes `tensors` as one safetensors file, largest elements first, without a copy."""
-    order = sorted(tensors, key=lambda name: (-_item_bytes(tensors[name]), name))
-    entries: dict[str, _Entry] = {}
-    end = 0
-    for name in order:
-        begin, end = end, end + tensors[name].data.nbytes
-        entries[name] = _Entry(tensors[name].dtype, tensors[name].shape, (begin, end))
+class TensorFile:
+    """`tensors` as the content of one safetensors file, largest elements first; nothing is copied."""
 
-    def write(sink: Sink) -> None:
-        sink.write(_prefix(entries))
+    def __init__(self, tensors: Mapping[str, TensorData]) -> None:
+        order = sorted(tensors, key=lambda name: (-_item_bytes(tensors[name]), name))
+        entries: dict[str, _Entry] = {}
+        end = 0
         for name in order:
-            if tensors[name].data.nbytes:
-                sink.write(tensors[name].data)
+            begin, end = end, end + tensors[name].data.nbytes
+            entries[name] = _Entry(tensors[name].dtype, tensors[name].shape, (begin, end))
+        self._prefix = _prefix(entries)
+        self._data = [tensors[name].data for name in order if tensors[name].data.nbytes]
+        self.size_bytes = len(self._prefix) + end
 
-    return write
+    def write(self, sink: Sink) -> None:
+        """Write the file. Raises `OSError`."""
+        sink.write(self._prefix)
+        for data in self._data:
+            sink.write(data)
 
 
 def check_snapshot(path: Path, width: int) -> str:

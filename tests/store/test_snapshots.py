@@ -10,7 +10,7 @@ import pytest
 
 from peer.core.messages import Manifest
 from peer.errors import IntegrityError, StoreError
-from peer.store.atomic import Sink, Writer
+from peer.store.atomic import Sink
 from peer.store.snapshots import Kind, Origin, Snapshot, SnapshotStore, verify_file
 from tests.store.power import FailingPower, FullDisk, names, plug_in_again
 
@@ -21,11 +21,15 @@ def content(round: int, size_bytes: int = 1000) -> bytes:
     return bytes([round]) * size_bytes
 
 
-def writer(data: bytes) -> Writer:
-    def write(sink: Sink) -> None:
-        sink.write(data)
+class Bytes:
+    """Content of a file that is just these bytes."""
 
-    return write
+    def __init__(self, data: bytes) -> None:
+        self.size_bytes = len(data)
+        self._data = data
+
+    def write(self, sink: Sink) -> None:
+        sink.write(self._data)
 
 
 def origin(round: int) -> Origin:
@@ -33,7 +37,7 @@ def origin(round: int) -> Origin:
 
 
 def commit(store: SnapshotStore, round: int, kind: Kind = "checkpoint", size_bytes: int = 1000) -> Snapshot:
-    return store.commit(kind, writer(content(round, size_bytes)), origin(round))
+    return store.commit(kind, Bytes(content(round, size_bytes)), origin(round))
 
 
 def new_store(folder: Path, **settings: object) -> SnapshotStore:
@@ -126,25 +130,28 @@ def test_only_the_newest_are_kept_of_each_kind(tmp_path: Path) -> None:
 
 
 def test_the_byte_bound_holds_and_spares_the_newest_of_each_kind(tmp_path: Path) -> None:
-    store = new_store(tmp_path, keep=10, max_bytes=6000)
+    store = new_store(tmp_path, keep=10, max_bytes=10_000)
     for turn in range(8):
         commit(store, turn, "snapshot")
         commit(store, turn, size_bytes=1000)
-        assert store.size_bytes() <= 6000
-    large = commit(store, 9, size_bytes=50_000)
-    assert store.newest_sound("checkpoint") == large
-    assert rounds(store) == [9]
+        assert store.size_bytes() <= 10_000
+    full = rounds(store) + rounds(store, "snapshot")
+    with pytest.raises(StoreError, match=r"no room .* of `store.max_bytes`"):
+        commit(store, 9, size_bytes=5000)
+    assert rounds(store) == [7]
     assert rounds(store, "snapshot") == [7]
+    assert len(full) > 2
 
 
 def test_pruning_never_takes_the_last_sound_one(tmp_path: Path) -> None:
     store = new_store(tmp_path, keep=3)
     sound = commit(store, 1)
     for turn in (2, 3):
-        commit(store, turn).path.write_bytes(b"damaged meanwhile")
-    store = new_store(tmp_path, keep=1, max_bytes=1)
+        commit(store, turn).path.write_bytes(b"damaged meanwhile" * 100)
+    store = new_store(tmp_path, keep=1, max_bytes=7000)
     store.prune()
     assert store.newest_sound("checkpoint") == sound
+    assert commit(store, 4, size_bytes=1500).header.round == 4
     assert not list(tmp_path.glob("*.damaged")), "room is made at their cost first"
 
 

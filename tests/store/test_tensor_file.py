@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from peer.store.atomic import atomic_write
 from peer.store.tensor_file import (
     MAX_RECEIVED_HEADER_BYTES,
     TensorData,
+    TensorFile,
     check_snapshot,
     snapshot_size,
-    tensor_writer,
 )
 
 WIDTH = 10
@@ -46,14 +47,15 @@ def verdict(folder: Path, content: bytes, width: int = WIDTH) -> str:
 def test_what_we_write_is_what_the_library_writes(tmp_path: Path, width: int) -> None:
     values = np.linspace(-1, 1, width, dtype=np.float32)
     path = tmp_path / "x.safetensors"
-    written = atomic_write(path, tensor_writer({"x": TensorData("F32", (width,), values.data)}))
+    content = TensorFile({"x": TensorData("F32", (width,), values.data)})
+    written = atomic_write(path, content.write)
     assert path.read_bytes() == safetensors.numpy.save({"x": values})
-    assert written.size_bytes == snapshot_size(width)
+    assert written.size_bytes == content.size_bytes == snapshot_size(width)
     assert check_snapshot(path, width) == ""
 
 
 def test_several_tensors_come_back_from_the_library(tmp_path: Path) -> None:
-    tensors = {
+    tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
         "b": np.arange(3, dtype=np.uint8),
         "x": np.ones((1, 5), dtype=np.float32),
         "steps": np.array(7, dtype=np.int64),
@@ -61,7 +63,7 @@ def test_several_tensors_come_back_from_the_library(tmp_path: Path) -> None:
     }
     words = {"uint8": "U8", "float32": "F32", "int64": "I64"}
     data = {name: TensorData(words[str(a.dtype)], a.shape, a.data) for name, a in tensors.items()}
-    atomic_write(tmp_path / "t", tensor_writer(data))
+    atomic_write(tmp_path / "t", TensorFile(data).write)
     loaded = safetensors.numpy.load_file(tmp_path / "t")
     assert loaded.keys() == tensors.keys()
     for name, array in tensors.items():
