@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from peer.store.atomic import Disk, atomic_write
+from peer.errors import StoreError
+from peer.store.atomic import Disk, atomic_write, plain_reason
 
 
 def write_new(path: Path, content: bytes, *, mode: int) -> None:
@@ -13,7 +14,10 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
 
     Raises `FileExistsError` when the file exists, `StoreError` when the system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {path.parent}: {plain_reason(error)}") from error
     if path.is_symlink() or path.exists():
         raise FileExistsError(path)
     atomic_write(path, content, disk=_LinkDisk(mode))
