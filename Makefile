@@ -40,7 +40,7 @@ bench: setup     ## Speed and memory: one table and one JSON line each
 	$(BIN)/python -m benchmarks.transfer
 
 docs: setup      ## Write the pages that are generated from the code (settings, metrics)
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m peer.reference docs
 
 clean:           ## Remove what the targets above made
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache

@@ -20,7 +20,12 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
         raise StoreError(f"cannot make {path.parent}: {plain_reason(error)}") from error
     if path.is_symlink() or path.exists():
         raise FileExistsError(path)
-    atomic_write(path, content, disk=_LinkDisk(mode))
+    try:
+        atomic_write(path, content, disk=_LinkDisk(mode))
+    except StoreError as error:
+        if isinstance(error.__cause__, FileExistsError):  # made by somebody else since we looked
+            raise FileExistsError(path) from None
+        raise
 
 
 class _LinkDisk(Disk):
