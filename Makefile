@@ -17,6 +17,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]' --group dev
+	@# libp2p brings trio-typing: stubs of the trio of 2022, which hide trio's own types from mypy.
+	@rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
 	@touch $@
 
 demo: setup      ## Eight real daemons on this machine learn digits together (options: DEMO="--kill-one")

@@ -13,7 +13,6 @@ learns of the new earliest deadline. All of it runs in one trio thread, so a cor
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from peer.core.exchange import CheckModel, ExchangeCore, Misbehaved, ModelDroppe
 from peer.core.membership import BadRecord, IncarnationBehind, MembershipCore, ViewChanged
 from peer.core.messages import Manifest, Message, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from peer.errors import FetchError
+from peer.net.faults import FaultLog
 from peer.net.fetch import Fetcher, ModelServer
 from peer.net.links import LinkDown, Links, LinkUp, Received
 from topology.families import Family
@@ -54,7 +54,7 @@ class Node:
         self.fetcher = fetcher
         self.membership = membership
         self.exchange: ExchangeCore | None = None
-        self.faults: Counter[str] = Counter()
+        self.faults = FaultLog("peer_misbehaved")
         self.view_changed = trio.Event()
         self._family = family
         self._seed = seed
@@ -219,8 +219,7 @@ class Node:
         self.view_changed = trio.Event()
 
     def _punish(self, peer: PeerId, kind: str) -> None:
-        self.faults[kind] += 1
-        log.warning("peer_misbehaved", peer=peer, kind=kind, ban_s=BAN_S)
+        self.faults.note(kind, peer, ban_s=BAN_S)
         if self._nursery is not None:
             self._nursery.start_soon(self.links.drop, peer, kind, BAN_S)
 

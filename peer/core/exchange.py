@@ -41,7 +41,7 @@ from dataclasses import dataclass
 
 from peer.core.backoff import Backoff, Uniform
 from peer.core.feed import Feed, FeedInput, FeedState
-from peer.core.inbox import Inbox
+from peer.core.inbox import Entry, Inbox
 from peer.core.messages import Digest, Manifest, Message, Model, Offer, PeerId, Refuse, Seen, Want
 
 MAX_OUTSIDERS = 256  # linked peers that are not neighbours and whose newest offer is remembered
@@ -333,10 +333,9 @@ class ExchangeCore:
             return 0
         return feed.current.size_bytes
 
-    def newest_round_of(self, peer: PeerId) -> int | None:
-        """Round of the neighbour's newest admitted snapshot."""
-        entry = self._inbox.get(peer)
-        return None if entry is None else entry.manifest.round
+    def newest_of(self, peer: PeerId) -> Entry | None:
+        """Return the neighbour's newest admitted snapshot."""
+        return self._inbox.get(peer)
 
     # Sending -----------------------------------------------------------------------------------------------------
 
@@ -480,7 +479,8 @@ class ExchangeCore:
         if self.phase is not Phase.GATHERING or self._deadline is None:
             return
         expected = self.linked_neighbours()
-        fresh = sum((self.newest_round_of(peer) or 0) >= self.round for peer in expected if self._inbox.get(peer))
+        newest = (self._inbox.get(peer) for peer in expected)
+        fresh = sum(entry is not None and entry.manifest.round >= self.round for entry in newest)
         met_quorum = bool(expected) and fresh >= math.ceil(self.config.quorum * len(expected))
         if not met_quorum and now < self._deadline:
             return
