@@ -1,0 +1,81 @@
+"""A task's model as the method sees it: gradients at a point, and how good a point is. Imports torch."""
+
+# D parameters, N samples
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import torch
+from torch import Tensor, nn
+
+from aggregation.param_space import ParamSpace
+from peer.train.task import Data, Task
+
+EVALUATION_BATCH = 1024
+ProgressHook = Callable[[str, int, int], None]
+"""(stage, done, total): a sign of life from inside a long call. It may raise to interrupt the call."""
+
+
+def batches(num_samples: int, batch_size: int, epochs: int, steps: int, generator: torch.Generator) -> list[Tensor]:
+    """Return the sample indices of each local step of a round: each epoch is a permutation cut into batches.
+
+    `steps` > 0 asks for exactly that many, over as many epochs as they take; 0 for `epochs` whole ones. The last batch
+    of an epoch may be smaller.
+    """
+    chosen: list[Tensor] = []
+    for epoch in count():
+        if (steps and len(chosen) >= steps) or (not steps and epoch >= epochs):
+            break
+        chosen += torch.split(torch.randperm(num_samples, generator=generator), batch_size)
+    return chosen[:steps] if steps else chosen
+
+
+class ModelOracle:
+    """`aggregation.steps.Oracle` of one node (B = 1): the gradients of the task's loss on its own batches."""
+
+    def __init__(self, model: nn.Module, space: ParamSpace, task: Task, data: Data, on_progress: ProgressHook) -> None:
+        self.num_samples = len(data.targets)
+        self._model = model
+        self._space = space
+        self._task = task
+        self._data = data
+        self._on_progress = on_progress
+        self._gradient: Tensor | None = None
+        self._batches: list[Tensor] = []
+        self._newest = -1
+
+    def begin(self, batches: list[Tensor]) -> None:
+        """Take the batches of the next round."""
+        self._batches = batches
+        self._newest = -1
+
+    def __call__(self, x: Tensor, h: int) -> tuple[Tensor, Tensor]:
+        """Return the gradient [1, D] and the loss [1] at `x` [1, D] on batch `h`; see `Oracle`."""
+        self._on_progress("training", h, len(self._batches))
+        self._space.unflatten_(self._model, x[0])
+        self._model.train()
+        self._model.zero_grad(set_to_none=True)
+        chosen = self._batches[h].to(self._data.targets.device)
+        loss = self._task.loss(self._model(self._data.inputs[chosen]), self._data.targets[chosen])
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self._gradient is None:
+            self._gradient = torch.empty_like(x[0])
+        self._space.gradients(self._model, out=self._gradient)
+        if h > self._newest:  # a second look at the same batch must not move the running statistics again
+            self._newest = h
+            self._space.read_buffers_(self._model, x[0])
+        return self._gradient.unsqueeze(0), loss.detach().reshape(1)
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, data: Data) -> float:
+        """Return the task's metric of the model at `x` [D] over `data`."""
+        self._space.unflatten_(self._model, x)
+        self._model.eval()
+        total = 0.0
+        pairs = zip(*(torch.split(part, EVALUATION_BATCH) for part in data), strict=True)
+        for done, (inputs, targets) in enumerate(pairs):
+            self._on_progress("evaluating", done, -(-len(data.targets) // EVALUATION_BATCH))
+            total += self._task.metric(self._model(inputs), targets) * len(targets)
+        return total / max(1, len(data.targets))
