@@ -74,13 +74,14 @@ class ParamSpace:
     def from_module(cls, model: nn.Module, selector: Selector = everything) -> ParamSpace:
         """Lay out the parameters of `model` in its own order, then its floating-point buffers.
 
-        A tensor shared by two layers appears once. Raises `SpaceError` when a selected tensor is not of real
-        floating point, or when nothing is left.
+        A tensor shared by two layers appears once. Other buffers (counters) are never asked for. Raises `SpaceError`
+        when a selected parameter is not of real floating point, or when nothing is left.
         """
         segments: list[Segment] = []
         offset = 0
         for name, tensor, guess in _tensors(model):
-            kind = selector(name, tensor, guess)
+            is_counter = guess == "buffer" and not tensor.is_floating_point()
+            kind = None if is_counter else selector(name, tensor, guess)
             if kind is None:
                 continue
             if not tensor.is_floating_point():

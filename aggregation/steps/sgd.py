@@ -63,10 +63,11 @@ class SGD:
         x_BD = st["x"]
         if self.config.momentum:
             st.state("sgd.v", x_BD).zero_()
-        off_HB = (torch.arange(int(H.max()))[:, None] >= H).to(x_BD.device)
+        num_steps = int(H.max()) if len(H) else 0
+        is_uneven = bool((H < num_steps).any())
+        off_HB = (torch.arange(num_steps)[:, None] >= H).to(x_BD.device)
         rate_HB = ctx.lr.to(x_BD).expand(off_HB.shape).masked_fill(off_HB, 0.0)
         loss_B = x_BD.new_zeros(H.shape)
-        is_uneven = bool((H != H.max()).any())
         for h, (is_off_B, rate_B) in enumerate(zip(off_HB, rate_HB, strict=True)):
             g_BD, now_B = oracle(x_BD, h)
             loss_B += now_B.to(loss_B).masked_fill(is_off_B, 0.0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Age:
-    """Let the weight fall with the age of what was heard. A factor for `product`, hardly of use alone.
+    """Let the weight fall with the age of what was heard. A factor for `product`; alone it discounts a uniform mean.
 
         (1 + age)^(−a)
 

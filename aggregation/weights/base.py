@@ -23,8 +23,10 @@ class Weights(Protocol):
 def weigh(weights: Weights, meta: Meta, st: Store | None, ctx: Ctx) -> Meta:
     """Return `meta` with its weights `w` set from `weights`: the one way that `w` is made.
 
-    Slots that are not ok get 0. A row that sums to more than 1 is scaled down to 1, so that mixing stays a convex
-    combination whatever the factors are. What is missing to 1 is one's own weight.
+    Slots that are not ok get 0; what is missing to 1 is one's own weight. Factors that are no shares of a whole, such
+    as a discount for age alone, may sum to s > 1 over a row: then oneself counts as one more slot of factor 1 and the
+    row is divided by 1 + s. So mixing is a convex combination that keeps some of oneself, whatever the factors are.
     """
     w_BK = weights.factor(meta, st, ctx).masked_fill(~meta.ok, 0.0)
-    return meta.weighed(w_BK / w_BK.sum(dim=1, keepdim=True).clamp_min(1.0))
+    sum_B1 = w_BK.sum(dim=1, keepdim=True)
+    return meta.weighed(w_BK / (1.0 + sum_B1).masked_fill(sum_B1 <= 1.0, 1.0))

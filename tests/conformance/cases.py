@@ -1,0 +1,76 @@
+"""Neighbourhoods to try a rule on, and parameters for pieces that have no default for all of them."""
+
+# B nodes, K slots, W width
+
+from dataclasses import dataclass
+
+import torch
+
+from aggregation.hood import Ctx, Hood, Meta
+from aggregation.param_space import ParamSpace, Segment
+from aggregation.seeding import rows_rng
+from aggregation.weights import registry as weights_registry
+from aggregation.weights import weigh
+
+EXAMPLES = {
+    ("weights", "product"): {"factors": [{"name": "metropolis"}, {"name": "age", "exponent": 0.5}]},
+}
+
+
+def example(registry, name):
+    """Build a piece with its defaults, or with the parameters above."""
+    return registry.build(name, EXAMPLES.get((registry.kind, name)))
+
+
+@dataclass
+class Case:
+    """A batch of neighbourhoods as plain tensors."""
+
+    own: torch.Tensor
+    v: torch.Tensor
+    meta: Meta
+    ctx: Ctx
+
+    def hood(self):
+        return Hood.dense(self.own, self.v, self.meta)
+
+    def single(self, b):
+        """Return node b as the daemon would see it: one vector per slot that arrived, no padding; and its Ctx."""
+        row, heard = torch.tensor([b]), self.meta.ok[b].nonzero()[:, 0]
+        meta = self.meta.rows(row).slots(heard)
+        return Hood.single(self.own[b], [self.v[b, k].clone() for k in heard.tolist()], meta), self.ctx.rows(row)
+
+
+def space(width):
+    return ParamSpace([Segment("all", 0, (width,), "weight")])
+
+
+def case(seed=0, nodes=5, slots=4, width=101, spread=0.5, heard=0.7):
+    """Return random neighbourhoods; some slots are empty, one node hears nobody, one hears everybody."""
+    g = torch.Generator().manual_seed(seed)
+    own = torch.randn(nodes, width, generator=g)
+    v = own[:, None] + spread * torch.randn(nodes, slots, width, generator=g)
+    ok = torch.rand(nodes, slots, generator=g) < heard
+    ok[0], ok[-1] = False, True
+
+    def integers(high):
+        return torch.randint(1, high, (nodes, slots), generator=g)
+
+    meta = Meta.of(
+        ok,
+        ids=torch.arange(nodes * slots).view(nodes, slots),
+        degree=integers(8),
+        samples=integers(1000),
+        steps=integers(100),
+        age=torch.rand(nodes, slots, generator=g, dtype=torch.float64) * 3,
+    )
+    rounds = [3] * nodes
+    ctx = Ctx(
+        t=torch.tensor(rounds),
+        now=torch.zeros(nodes, dtype=torch.float64),
+        lr=torch.full((nodes,), 0.1, dtype=torch.float64),
+        neighbours=torch.full((nodes,), slots),
+        space=space(width),
+        rng=rows_rng(seed, "test", list(range(nodes)), rounds),
+    )
+    return Case(own, v, weigh(weights_registry.build("metropolis"), meta, None, ctx), ctx)
