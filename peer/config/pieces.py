@@ -1,30 +1,46 @@
 """Check the pieces that a swarm file names, as far as that is possible without torch.
 
-Every peer, also a relay, computes the graph: the topology is checked whole. Of the pieces that run in the trainer only
-the name is looked up, because looking at parameters imports the piece and with it torch; the trainer checks them when
-it opens.
+Every peer, also a relay, computes the graph: the topology is checked whole. What runs in the trainer is checked where
+there is one: the task whole, of the others only the name, because looking at their parameters imports them and with
+them torch; the trainer looks at those when it opens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from aggregation.mixers import registry as mixers
+from aggregation.steps import registry as steps
+from aggregation.weights import registry as weights
 from peer.config.knobs import Piece
 from peer.config.swarm_file import SwarmFile
 from peer.errors import ConfigError
+from peer.train.task import tasks
 from topology.errors import PieceError
+from topology.families import registry as families
+from topology.registry import Registry
 
 
-def check_pieces(swarm: SwarmFile, path: Path) -> None:
-    """Raise `ConfigError`, naming `path` and the setting, for a piece that is unknown or wrongly parametrised."""
-    from topology.families import registry as families
-
-    _check(path, "topology", swarm.topology, lambda piece: families.check(piece.name, piece.params))
-
-
-def _check(path: Path, setting: str, piece: Piece, check: Callable[[Piece], object]) -> None:
+def check_pieces(swarm: SwarmFile, path: Path, *, trains: bool = True) -> None:
+    """Raise `ConfigError`, naming the swarm file `path` and the setting, for a piece that cannot be used."""
     try:
-        check(piece)
+        setting = "topology"
+        families.check(swarm.topology.name, swarm.topology.params)
+        if not trains:
+            return
+        setting = "task"
+        tasks.check(swarm.task.name, swarm.task.params)
+        setting = "method.step"
+        _check_name(steps, swarm.method.step)
+        setting = "method.mixer"
+        _check_name(mixers, swarm.method.mixer)
+        setting = "method.weights"
+        _check_name(weights, swarm.method.weights)
     except PieceError as error:
         raise ConfigError(f"{path}: {setting}: {error}") from error
+
+
+def _check_name(registry: Registry[Any], piece: Piece) -> None:
+    if piece.name not in registry.names():
+        registry.check(piece.name)  # unknown: raises, imports nothing

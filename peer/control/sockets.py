@@ -1,15 +1,13 @@
 """The two sockets on which a daemon answers programs on its own device: a unix socket, and loopback TCP.
 
 The unix socket's file outlives a daemon that was killed, so its existence says nothing. What says that a daemon runs is
-a lock on a file beside it (`control.sock.lock`): the kernel drops it with the process, however that ends. Who holds
-the lock may remove and bind; nobody can lose a race for it.
+a lock on a file beside it (`control.sock.lock`); who holds it may remove the old socket and bind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from peer.config.loopback import parse_loopback
 from peer.errors import ConfigError
+from peer.lock import only_one_daemon
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of Linux, without the closing zero
 BACKLOG = 16
@@ -35,19 +34,34 @@ def listening_unix_socket(path: Path) -> Iterator[socket.socket]:
             f"control.socket: {path} has {length} bytes, a unix socket's path at most {MAX_SOCKET_PATH_BYTES}; "
             'write a shorter one, e.g. socket = "/run/user/1000/murmuration.sock"'
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_name(path.name + ".lock")), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    with only_one_daemon(path.with_name(path.name + ".lock"), "control.socket"), _bound(path) as listener:
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _bound(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        try:
             _remove_stale(path)
             listener.bind(str(path))
-            try:
-                path.chmod(0o600)  # before listen: until then nobody can connect, whatever the umask
-                listener.listen(BACKLOG)
-                yield listener
-            finally:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"control.socket: {path}: {error.strerror}") from error
+            path.chmod(0o600)  # before listen: until then nobody can connect, whatever the umask
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise ConfigError(f"control.socket: {path}: {error.strerror or error}") from error
+        yield listener
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"control.socket: {path} exists and is not a socket; move it away or name another path")
+    path.unlink()
 
 
 def listening_loopback_socket(address: str) -> socket.socket:
@@ -66,30 +80,3 @@ def listening_loopback_socket(address: str) -> socket.socket:
             f'control.http: cannot listen on {address}: {reason}; write another port, or "127.0.0.1:0" for a free one'
         ) from error
     return listener
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, which keeps the holder's pid. It is never removed: that would be a race."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(descriptor, 16, 0).decode(errors="replace").strip() or "unknown"
-            raise ConfigError(f"control.socket: another daemon runs here (pid {pid}); {path} is locked") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ConfigError(f"control.socket: {path} exists and is not a socket; move it away or name another path")
-    path.unlink()
