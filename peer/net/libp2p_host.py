@@ -127,24 +127,23 @@ class Libp2pTransport:
             stream = Libp2pStream(net_stream, self.traffic)
             try:
                 await handler(stream)
-            except Exception as error:  # boundary: somebody's handler; the connection resets its stream
+            except NetError:
+                pass  # the remote left; the connection resets the stream
+            except Exception as error:  # boundary: somebody's handler
                 self._fault_log.note("handler_crash", stream.peer, protocol=protocol, error=repr(error))
 
         self._host.set_stream_handler(TProtocol(protocol), handle)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled. Raises `ConfigError` when an address cannot be listened on."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._swarm.run)
-            await self._swarm.event_background_nursery_created.wait()
-            await self._bind()
-            task_status.started()
-
-    async def _bind(self) -> None:
         try:
             await self._swarm.listen(*[Multiaddr(address) for address in self._listen])
         except (OpenConnectionError, MultiaddrError, ValueError) as error:
             raise ConfigError(f"cannot listen on {error}") from error
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._swarm.run)
+            await self._swarm.event_background_nursery_created.wait()
+            task_status.started()
 
     async def dial(self, address: str) -> PeerId:
         """Connect to `address`, or use the connection that exists. Raises `NetError`."""

@@ -105,7 +105,7 @@ class MemoryStream:
     def _end(self) -> None:
         self._out.is_ended = True
         self._out.wake()
-        self._connection.forget_if_over(self)
+        self._connection.forget_finished()
 
     async def aclose(self) -> None:
         """Close both ways."""
@@ -127,7 +127,7 @@ class MemoryStream:
         for pipe in (self._in, self._out):
             pipe.broken = pipe.broken or reason
             pipe.wake()
-        self._connection.forget_if_over(self)
+        self._connection.forget_finished()
 
 
 class _Connection:
@@ -141,9 +141,8 @@ class _Connection:
     def remote_of(self, end: MemoryTransport) -> MemoryTransport:
         return self.ends[1] if end is self.ends[0] else self.ends[0]
 
-    def forget_if_over(self, stream: MemoryStream) -> None:
-        if stream.is_over and stream in self.streams:
-            self.streams.remove(stream)
+    def forget_finished(self) -> None:
+        self.streams = [stream for stream in self.streams if not stream.is_over]
 
     def close(self, reason: str) -> None:
         self.is_closed = True
@@ -151,7 +150,6 @@ class _Connection:
             end.connections.pop(self.remote_of(end).peer_id, None)
         for stream in list(self.streams):
             stream.break_off(reason)
-        self.streams.clear()
 
 
 class MemoryTransport:
@@ -179,8 +177,8 @@ class MemoryTransport:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be reachable until cancelled. Raises `ConfigError` when the name is taken."""
+        self._network.enter(self._name, self)
         async with trio.open_nursery() as nursery:
-            self._network.enter(self._name, self)
             self.nursery = nursery
             task_status.started()
             try:
@@ -232,6 +230,8 @@ class MemoryTransport:
         """Run a handler on an inbound stream; its errors end nothing but the stream."""
         try:
             await handler(stream)
+        except NetError:
+            pass  # the remote left
         except Exception as error:  # boundary: somebody's handler
             self.fault_log.note("handler_crash", stream.peer, error=repr(error))
         finally:

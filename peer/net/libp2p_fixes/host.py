@@ -92,16 +92,18 @@ class Host(BasicHost):
 
     async def _negotiate(self, stream: NetStream) -> str | None:
         protocols = {str(protocol) for protocol in self.multiselect.get_protocols() if protocol is not None}
-        faults, peer = self._network.faults, str(stream.muxed_conn.peer_id)
+        refused: list[str] = []
         try:
             with trio.fail_after(self._network.limits.negotiate_s):
-                return await multistream.respond(stream.muxed_stream, protocols)
-        except multistream.NegotiationError as error:
-            faults.note(error.kind, peer, error=str(error))
-        except trio.TooSlowError:
-            faults.note("negotiation", peer, error="stalled")
+                return await multistream.respond(stream.muxed_stream, protocols, refused)
+        except (multistream.NegotiationError, trio.TooSlowError) as error:
+            fault, detail = "negotiation", str(error) or "stalled"
         except (IOException, MuxedStreamError):
-            pass  # the remote gave the stream up, or its connection broke: no rule is broken
+            fault, detail = "", ""  # the remote gave the stream up, or its connection broke: no rule is broken
+        if refused:
+            fault, detail = "unknown_protocol", refused[0][:64]
+        if fault:
+            self._network.faults.note(fault, str(stream.muxed_conn.peer_id), detail=detail)
         return None
 
     # Identify

@@ -18,11 +18,7 @@ MAX_PROPOSALS = 16  # names that a dialer may try on one stream
 
 
 class NegotiationError(Exception):
-    """The remote broke the negotiation, or ended it. `kind` is `negotiation` or `unknown_protocol`."""
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
+    """The remote broke the negotiation, ended it, or speaks none of the protocols."""
 
 
 class Channel(Protocol):
@@ -35,32 +31,36 @@ class Channel(Protocol):
         """Send all of `data`."""
 
 
-async def respond(channel: Channel, protocols: Collection[str]) -> str:
-    """Answer the dialer until it names one of `protocols`, and return that.
+async def respond(channel: Channel, protocols: Collection[str], refused: list[str] | None = None) -> str:
+    """Answer the dialer until it names one of `protocols`, and return that; names not spoken go into `refused`.
 
     Raises `NegotiationError`, and whatever `channel` raises.
     """
     await channel.write(_encode(MULTISTREAM))
     if await _read(channel) != MULTISTREAM:
-        raise NegotiationError("negotiation", "not multistream-select")
-    proposal = ""
+        raise NegotiationError("not multistream-select")
     for _ in range(MAX_PROPOSALS):
         proposal = await _read(channel)
         if proposal in protocols:
             await channel.write(_encode(proposal))
             return proposal
-        await channel.write(_encode_list(protocols) if proposal == "ls" else _encode(NOT_AVAILABLE))
-    raise NegotiationError("unknown_protocol", proposal)
+        if proposal == "ls":
+            await channel.write(_encode_list(protocols))
+            continue
+        await channel.write(_encode(NOT_AVAILABLE))
+        if refused is not None:
+            refused.append(proposal)
+    raise NegotiationError("too many proposals")
 
 
 async def propose(channel: Channel, protocols: Sequence[str]) -> str:
     """Offer `protocols` in this order and return the one that the remote speaks.
 
-    Raises `NegotiationError` (`unknown_protocol` when it speaks none), and whatever `channel` raises.
+    Raises `NegotiationError`, and whatever `channel` raises.
     """
     await channel.write(_encode(MULTISTREAM) + _encode(protocols[0]))
     if await _read(channel) != MULTISTREAM:
-        raise NegotiationError("negotiation", "not multistream-select")
+        raise NegotiationError("not multistream-select")
     for i, protocol in enumerate(protocols):
         if i > 0:
             await channel.write(_encode(protocol))
@@ -68,8 +68,8 @@ async def propose(channel: Channel, protocols: Sequence[str]) -> str:
         if answer == protocol:
             return protocol
         if answer != NOT_AVAILABLE:
-            raise NegotiationError("negotiation", "neither the protocol nor na was answered")
-    raise NegotiationError("unknown_protocol", f"the remote does not speak {', '.join(protocols)}")
+            raise NegotiationError("neither the protocol nor na was answered")
+    raise NegotiationError(f"the remote does not speak {', '.join(protocols)}")
 
 
 def _encode(text: str) -> bytes:
@@ -93,11 +93,11 @@ def _with_length(body: bytes) -> bytes:
 async def _read(channel: Channel) -> str:
     body = await _read_exactly(channel, await _read_length(channel))
     if body[-1:] != b"\n":
-        raise NegotiationError("negotiation", "message without newline")
+        raise NegotiationError("message without newline")
     try:
         return body[:-1].decode()
     except UnicodeDecodeError:
-        raise NegotiationError("negotiation", "protocol name is not UTF-8") from None
+        raise NegotiationError("protocol name is not UTF-8") from None
 
 
 async def _read_length(channel: Channel) -> int:
@@ -106,7 +106,7 @@ async def _read_length(channel: Channel) -> int:
         byte = (await _read_exactly(channel, 1))[0]
         length |= (byte & 0x7F) << shift
         if length > MAX_MESSAGE or shift > 14:
-            raise NegotiationError("negotiation", "message too long")
+            raise NegotiationError("message too long")
         if not byte & 0x80:
             return length
         shift += 7
@@ -117,6 +117,6 @@ async def _read_exactly(channel: Channel, size: int) -> bytes:
     while len(data) < size:
         more = await channel.read(size - len(data))
         if not more:
-            raise NegotiationError("negotiation", "ended by the remote")
+            raise NegotiationError("ended by the remote")
         data += more
     return data

@@ -37,8 +37,9 @@ JANITOR_S = 5.0  # resolution of keepalive, idle and linger times
 
 
 class BoundedSwarm(Swarm):
-    """Connections to peers over TCP. `run` serves until cancelled; `listen` needs it running."""
+    """Connections to peers over TCP. `listen`, then `run` until cancelled."""
 
+    listeners: dict[str, TcpListener]  # type: ignore[assignment]  # as below
     connections: dict[ID, list[Connection]]  # type: ignore[assignment]  # the library's type is the interface
 
     def __init__(self, peer_id: ID, peerstore: PeerStore, upgrader: Upgrader, limits: Limits, faults: FaultLog) -> None:
@@ -69,6 +70,8 @@ class BoundedSwarm(Swarm):
         async with trio.open_nursery() as nursery:
             self.background_nursery = nursery
             self.event_background_nursery_created.set()
+            for listener in self.listeners.values():
+                nursery.start_soon(listener.serve, nursery)
             nursery.start_soon(self._janitor)
             try:
                 await trio.sleep_forever()
@@ -86,8 +89,7 @@ class BoundedSwarm(Swarm):
                     nursery.start_soon(connection.close)
 
     async def listen(self, *multiaddrs: Multiaddr) -> bool:
-        """Listen on every address. Raises `OpenConnectionError` for the first that cannot be had."""
-        assert self.background_nursery is not None
+        """Bind every address before `run`, which accepts. Raises `OpenConnectionError` for the first one taken."""
         listeners = []
         for address in multiaddrs:
             listener = TcpListener(self._accept)  # type: ignore[arg-type]  # our listener hands over our connections
@@ -100,7 +102,6 @@ class BoundedSwarm(Swarm):
                 raise OpenConnectionError(f"{address}: {error}") from error
         for address, listener in zip(multiaddrs, listeners, strict=True):
             self.listeners[str(address)] = listener
-            self.background_nursery.start_soon(listener.serve, self.background_nursery)
         return True
 
     async def _janitor(self) -> None:
