@@ -64,7 +64,7 @@ class SGD:
         if self.config.momentum:
             st.state("sgd.v", x_BD).zero_()
         num_steps = int(H.max()) if len(H) else 0
-        is_uneven = bool((H < num_steps).any())
+        is_uneven = bool((num_steps > H).any())
         off_HB = (torch.arange(num_steps)[:, None] >= H).to(x_BD.device)
         rate_HB = ctx.lr.to(x_BD).expand(off_HB.shape).masked_fill(off_HB, 0.0)
         loss_B = x_BD.new_zeros(H.shape)
