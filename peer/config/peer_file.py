@@ -191,7 +191,7 @@ class TrainSettings(Section, frozen=True, kw_only=True):
     device: Annotated[
         str,
         knob(
-            "Where torch computes: auto (CUDA where present, else cpu), cpu, cuda, cuda:1, ...",
+            "Where torch computes: auto (CUDA where present, else cpu), cpu, mps, cuda or cuda:<number>.",
             pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$",
         ),
     ] = "auto"
