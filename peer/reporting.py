@@ -56,14 +56,14 @@ class Reporting:
         self._num_by_deadline += not progress.ready.met_quorum
         self._metrics.round_seconds.observe(progress.round_s)
         for slot in progress.ready.slots:
-            self._metrics.mixed_age_seconds.observe(slot.waited_s)
+            self._metrics.mixed_age_seconds.observe(slot.age_s)
 
     def status(self) -> Status:
         """Return the whole document as of now."""
         now = trio.current_time()
         node, exchange = self._node, self._node.exchange
         progress = self._learning.progress if self._learning is not None else Progress(state="relay")
-        mixed_ages = [slot.waited_s for slot in progress.ready.slots] if progress.ready is not None else []
+        mixed_ages = [slot.age_s for slot in progress.ready.slots] if progress.ready is not None else []
         return Status(
             peer=self._peer_id,
             swarm=self._swarm.name,
@@ -115,7 +115,7 @@ class Reporting:
                     linked=peer in linked,
                     round=entry.manifest.round if entry is not None else None,
                     lag_rounds=exchange.round - entry.manifest.round if entry is not None else None,
-                    age_s=now - entry.admitted_at if entry is not None else None,
+                    age_s=now - entry.offered_at if entry is not None else None,
                     mixed_last=peer in slots,
                 )
             )

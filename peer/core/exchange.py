@@ -83,7 +83,7 @@ class MixSlot:
     peer: PeerId
     manifest: Manifest
     age_rounds: int  # own round minus the author's, never negative
-    waited_s: float  # between admission and the mixing event
+    age_s: float  # between its first offer to us and the mixing event, by our clock
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class ExchangeCore:
                 self._feeds[peer] = Feed(first_id=int(self._rng.uniform(1, 2**52)))
                 offered = self._outsiders.pop(peer, None)
                 if offered is not None:
-                    self._take_offer(peer, offered)
+                    self._take_offer(peer, offered, now)
             self._offer_to(peer, now)
         self._grant_requests(now)
         self._close_round_if_ready(now)
@@ -244,7 +244,7 @@ class ExchangeCore:
         else:
             feed.apply(FeedInput.PASS)
             self.counters["models_admitted"] += 1
-            self._inbox.put(peer, manifest, now)
+            self._inbox.put(peer, manifest, feed.current_at)
             self._finish(feed, manifest)
         self._emit_dropped()
         self._grant_requests(now)
@@ -379,7 +379,7 @@ class ExchangeCore:
             if len(self._newest_seq) > MAX_AUTHORS:
                 self._newest_seq.popitem(last=False)
         if sender in self._feeds:
-            self._take_offer(sender, manifest)
+            self._take_offer(sender, manifest, now)
             self._grant_requests(now)
         elif sender in self._linked:
             # It counts us as a neighbour, we do not (yet): our views of the membership differ for a moment.
@@ -399,9 +399,10 @@ class ExchangeCore:
             return "unknown_channel"
         return "" if self._is_authentic(manifest, sender) else "not_authentic"
 
-    def _take_offer(self, peer: PeerId, manifest: Manifest) -> None:
+    def _take_offer(self, peer: PeerId, manifest: Manifest, now: float) -> None:
         feed = self._feeds[peer]
-        feed.newest = manifest
+        if feed.newest != manifest:
+            feed.newest, feed.newest_at = manifest, now
         self._queue_if_news(feed)
 
     def _queue_if_news(self, feed: Feed) -> None:
@@ -422,7 +423,7 @@ class ExchangeCore:
             assert feed.newest is not None
             feed.apply(FeedInput.GRANT)
             if feed.current is not feed.newest:
-                feed.current, feed.attempts = feed.newest, 0
+                feed.current, feed.current_at, feed.attempts = feed.newest, feed.newest_at, 0
             feed.last_id += 1
             patience = self.config.request_timeout_s + feed.current.size_bytes / self.config.min_rate_bytes_s
             feed.timer = now + patience
@@ -493,7 +494,7 @@ class ExchangeCore:
 
     def _slots(self, now: float) -> tuple[MixSlot, ...]:
         return tuple(
-            MixSlot(peer, entry.manifest, age, now - entry.admitted_at)
+            MixSlot(peer, entry.manifest, age, now - entry.offered_at)
             for peer, entry in self._inbox.items()
             if (age := max(0, self.round - entry.manifest.round)) <= self.config.max_age_rounds
         )

@@ -76,8 +76,10 @@ class Feed:
     first_id: int
     last_id: int = field(init=False)
     state: FeedState = FeedState.IDLE
-    newest: Manifest | None = None  # offered last
+    newest: Manifest | None = None  # offered last, ...
+    newest_at: float = 0.0  # ... at this time for the first time
     current: Manifest | None = None  # being fetched or checked
+    current_at: float = 0.0
     taken_seq: int = -1  # of the last snapshot that was admitted, refused or given up
     attempts: int = 0
     timer: float | None = None

@@ -13,10 +13,10 @@ from peer.core.messages import Manifest, PeerId
 
 @dataclass(frozen=True)
 class Entry:
-    """An admitted snapshot and when it was admitted (seconds of the caller's clock)."""
+    """An admitted snapshot and when it was first offered (seconds of the caller's clock)."""
 
     manifest: Manifest
-    admitted_at: float
+    offered_at: float
 
 
 class Inbox:
@@ -27,13 +27,13 @@ class Inbox:
         self._pinned: set[Manifest] = set()
         self._dropped: list[Manifest] = []
 
-    def put(self, author: PeerId, manifest: Manifest, now: float) -> bool:
+    def put(self, author: PeerId, manifest: Manifest, offered_at: float) -> bool:
         """Store unless what is there is as new; return whether it was stored."""
         old = self._entries.get(author)
         if old is not None and old.manifest.seq >= manifest.seq:
             self._dropped.append(manifest)
             return False
-        self._entries[author] = Entry(manifest, now)
+        self._entries[author] = Entry(manifest, offered_at)
         if old is not None:
             self._dropped.append(old.manifest)
         return True
