@@ -30,10 +30,11 @@ from peer.errors import ConfigError
 from peer.identity import Identity, is_authentic, peer_id_of, signed
 from peer.incarnation import SEQ_PER_INCARNATION, next_incarnation
 from peer.learning import Learning
-from peer.net.fetch import Fetcher, ModelServer
 from peer.net.libp2p_host import Libp2pTransport
 from peer.net.limits import Limits
+from peer.net.link import LinkSettings
 from peer.net.links import Links
+from peer.net.pace import Pace
 from peer.net.transport import Transport
 from peer.node import Node
 from peer.reporting import Reporting
@@ -98,15 +99,19 @@ class Daemon:
             transport,
             Hello(self._swarm_id, agent=AGENT),
             rng=self._rng,
-            redial=Backoff(timing.dial_backoff_s, timing.dial_backoff_max_s),
-            keepalive_s=timing.keepalive_s,
-            handshake_s=timing.handshake_s,
-            max_links=peer.net.max_links,
+            settings=LinkSettings(
+                handshake_s=timing.handshake_s,
+                keepalive_s=timing.keepalive_s,
+                request_s=timing.request_timeout_s,
+                dial_backoff_s=timing.dial_backoff_s,
+                dial_backoff_max_s=timing.dial_backoff_max_s,
+                max_links=peer.net.max_links,
+            ),
         )
         self.node = Node(
+            transport=transport,
             links=self._links,
-            fetcher=Fetcher(transport, answer_s=timing.request_timeout_s, stall_s=timing.stall_s),
-            server=ModelServer(transport, stall_s=timing.stall_s),
+            pace=Pace(stall_s=timing.stall_s),
             membership=self._make_membership(trains=executor is not None),
             family=self._family,
             seed=swarm.seed,

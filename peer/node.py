@@ -24,8 +24,11 @@ from peer.core.membership import BadRecord, IncarnationBehind, MembershipCore, V
 from peer.core.messages import Manifest, Message, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from peer.errors import FetchError
 from peer.net.faults import FaultLog
-from peer.net.fetch import Fetcher, ModelServer
+from peer.net.fetch import fetch
 from peer.net.links import LinkDown, Links, LinkUp, Received
+from peer.net.pace import Pace
+from peer.net.serve import serve_models
+from peer.net.transport import Transport
 from topology.families import Family
 
 BAN_S = 60.0
@@ -41,9 +44,9 @@ class Node:
     def __init__(
         self,
         *,
+        transport: Transport,
         links: Links,
-        fetcher: Fetcher,
-        server: ModelServer,
+        pace: Pace,
         membership: MembershipCore,
         family: Family,
         seed: int,
@@ -51,11 +54,13 @@ class Node:
         on_incarnation_behind: Callable[[int], None],
     ) -> None:
         self.links = links
-        self.fetcher = fetcher
+        self.server = serve_models(transport, self._provide, pace=pace)
         self.membership = membership
         self.exchange: ExchangeCore | None = None
         self.faults = FaultLog("peer_misbehaved")
         self.view_changed = trio.Event()
+        self._transport = transport
+        self._pace = pace
         self._family = family
         self._seed = seed
         self._inbox_folder = inbox_folder
@@ -67,7 +72,6 @@ class Node:
         # The cores bound what can wait in these: one check per neighbour, one round at a time.
         self._checks_in, self.checks = trio.open_memory_channel[CheckModel](4096)
         self._rounds_in, self.rounds_ready = trio.open_memory_channel[RoundReady](1)
-        server.provide(self._provide)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled; `started()` at once."""
@@ -229,7 +233,7 @@ class Node:
         assert self.exchange is not None
         part = self._inbox_folder / f"{peer}-{want.request_id}.part"
         try:
-            await self.fetcher.fetch(peer, want, size_bytes, part)
+            await fetch(self._transport, peer, want, size_bytes, part, pace=self._pace)
         except FetchError as error:
             log.info("fetch_failed", peer=peer, kind=error.kind, detail=str(error))
             if error.misbehaved:
