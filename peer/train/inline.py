@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 import trio
 
 from peer.core.messages import Manifest
-from peer.errors import MurmurationError
+from peer.errors import MurmurationError, StoreError, TrainerError
 from peer.train.causes import as_trainer_error
 from peer.train.executor import Mixed, Opened, Slot, Trained, Verdict
 from peer.train.settings import TrainConfig
 from peer.train.trainer import Trainer
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 class InlineExecutor:
@@ -27,8 +29,11 @@ class InlineExecutor:
 
     async def open(self) -> Opened:
         """See `Executor.open`."""
-        self._trainer = Trainer(self._config)
-        return await self._run(self._trainer.open)
+        self._trainer = None
+        opening = Trainer(self._config, on_notice=lambda event, detail: log.warning(event, detail=detail))
+        opened = await self._run(opening.open)
+        self._trainer = opening
+        return opened
 
     async def train(self, round: int) -> Trained:
         """See `Executor.train`."""
@@ -46,12 +51,15 @@ class InlineExecutor:
         """See `Executor.aclose`. A checkpoint that cannot be written is lost, as with the trainer process."""
         trainer, self._trainer = self._trainer, None
         if trainer is not None:
-            trainer.close()
+            try:
+                trainer.close()
+            except StoreError as error:
+                log.warning("checkpoint_not_saved", detail=str(error))
         await trio.lowlevel.checkpoint()
 
     def _opened(self) -> Trainer:
         if self._trainer is None:
-            raise RuntimeError("the executor is not open")
+            raise TrainerError("the trainer is not open")
         return self._trainer
 
     async def _run(self, operation: Callable[[], T]) -> T:

@@ -26,6 +26,7 @@ from peer.train.settings import TrainConfig
 from peer.train.worker_process import WorkerProcess
 
 State = Literal["stopped", "starting", "ready", "busy"]
+KILL_S = 10.0  # more than `WorkerProcess.end` ever takes
 log = structlog.get_logger()
 
 
@@ -121,7 +122,8 @@ class ProcessExecutor:
                 with trio.move_on_after(self._close_timeout_s):
                     await worker.converse(protocol.Close(worker.next_id()), self._close_timeout_s)
         finally:
-            await self._end()
+            with trio.move_on_after(KILL_S, shield=True):
+                await self._end()
 
     def _opened(self) -> WorkerProcess:
         if self._worker is None:

@@ -57,11 +57,12 @@ class WorkerProcess:
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
-            except BaseException as error:
+            except OSError as error:
                 ours.close()
-                if not isinstance(error, OSError):
-                    raise
                 raise TrainerError(f"cannot start the trainer process: {error}") from error
+            except BaseException:
+                ours.close()
+                raise
         return cls(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), output)
 
     def next_id(self) -> int:
