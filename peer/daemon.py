@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from peer.address_book import AddressBook
 from peer.config.peer_file import PeerFile
 from peer.config.swarm_file import SwarmFile, swarm_id
 from peer.control.http import ControlAddress, serve_control
@@ -44,6 +45,8 @@ from peer.train.process import ProcessExecutor
 from peer.train.settings import TrainConfig
 from peer.version import AGENT
 from topology.families import registry as families
+
+ADDRESS_BOOK_PAUSE_S = 2.0  # after a change of the view, so that a swarm that comes up costs one write and not many
 
 log = structlog.get_logger()
 
@@ -92,6 +95,9 @@ class Daemon:
         self._incarnation_file = peer.store.folder / "incarnation"
         self._incarnation = next_incarnation(self._incarnation_file)
         self._num_published = 0
+        self._address_book = AddressBook(peer.store.folder / "addresses.json")
+        self._links_scope = trio.CancelScope()
+        self._links_over: trio.Event | None = None  # None: not begun
         self._family = families.build(swarm.topology.name, swarm.topology.params)
 
         timing = peer.net.timing
@@ -159,9 +165,9 @@ class Daemon:
                     await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
-                    self.node.leave()
-                    await self._links.aclose()
+                    await self._say_goodbye()
                 network.cancel()
+            nursery.cancel_scope.cancel()
 
     async def _serve_network(
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -170,10 +176,36 @@ class Daemon:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._transport.run)
                 self.node.membership.update_own(addresses=tuple(self._transport.addresses()))
-                await nursery.start(self._links.run)
+                await nursery.start(self._serve_links)
                 await nursery.start(self.node.run)
-                self._links.add_bootstrap(self._peer.swarm.bootstrap)
+                self._links.add_bootstrap([*self._peer.swarm.bootstrap, *self._address_book.read()])
+                nursery.start_soon(self._keep_address_book)
                 task_status.started()
+
+    async def _keep_address_book(self) -> None:
+        while True:
+            members = self.node.membership.members()
+            others = {peer: record.addresses for peer, record in members.items() if peer != self._identity.peer_id}
+            if others:  # when all are gone, where they were is all there is
+                await trio.to_thread.run_sync(self._address_book.write, others)
+            await self.node.view_changed.wait()
+            await trio.sleep(ADDRESS_BOOK_PAUSE_S)
+
+    async def _serve_links(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._links_over = trio.Event()
+        try:
+            with self._links_scope:
+                await self._links.run(task_status=task_status)
+        finally:
+            self._links_over.set()
+
+    async def _say_goodbye(self) -> None:
+        """Tell the swarm, and end the links while the transport still runs; `Links` bounds how long that takes."""
+        if self._links_over is None:
+            return
+        self.node.leave()
+        self._links_scope.cancel()
+        await self._links_over.wait()
 
     # Building the parts ----------------------------------------------------------------------------------------
 
