@@ -97,7 +97,10 @@ def public_key_of(peer_id: PeerId) -> bytes:
     """
     if len(peer_id) > 64:  # base58 takes time quadratic in the length
         raise ValueError("too long for a peer id")
-    raw: bytes = base58.b58decode(peer_id)
+    try:
+        raw: bytes = base58.b58decode(peer_id)
+    except ValueError:  # not of base58's alphabet
+        raw = b""
     if len(raw) != _PEER_ID_BYTES or not raw.startswith(_PEER_ID_PREFIX):
         raise ValueError("not the peer id of an Ed25519 key")
     return raw[len(_PEER_ID_PREFIX) :]
