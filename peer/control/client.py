@@ -32,8 +32,8 @@ def ask(unix_socket: Path, path: str) -> bytes:
     connection = _UnixConnection(unix_socket)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read(MAX_ANSWER_BYTES + 1)
+        with connection.getresponse() as answer:
+            body = answer.read(MAX_ANSWER_BYTES + 1)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NoAnswerError(f"no daemon runs here ({unix_socket}); start it with `murmuration run`") from None
     except PermissionError:
