@@ -39,7 +39,7 @@ from peer.net.pace import Pace
 from peer.net.transport import Transport
 from peer.node import Node
 from peer.reporting import Reporting
-from peer.store.snapshots import SnapshotStore
+from peer.store.snapshots import Snapshot, SnapshotStore
 from peer.train.executor import Executor, Opened, Trained
 from peer.train.process import ProcessExecutor
 from peer.train.settings import TrainConfig
@@ -91,7 +91,7 @@ class Daemon:
         self._swarm_id = swarm_id(swarm)
         self._transport = transport
         self._rng = random.Random(f"{identity.peer_id}/retries")
-        self._last_published = _last_published(peer) if executor is not None else None
+        self._last_snapshot = _last_snapshot(peer) if executor is not None else None
         self._incarnation_file = peer.store.folder / "incarnation"
         self._incarnation = next_incarnation(self._incarnation_file)
         self._num_published = 0
@@ -233,7 +233,7 @@ class Daemon:
             executor,
             make_exchange=self._make_exchange,
             sign_snapshot=self._sign_snapshot,
-            last_published=self._last_published,
+            last_snapshot=self._last_snapshot,
             start_members=self._swarm.rounds.start_members,
             restart=Backoff(train.restart_backoff_s, train.restart_backoff_max_s),
             rng=self._rng,
@@ -296,13 +296,10 @@ def _snapshot_folder(peer: PeerFile) -> Path:
     return peer.store.folder / "snapshots"
 
 
-def _last_published(peer: PeerFile) -> tuple[Manifest, Path] | None:
-    """Return the newest snapshot of an earlier life that was signed, to serve it when there is no round left to do."""
+def _last_snapshot(peer: PeerFile) -> Snapshot | None:
+    """Return the newest sound snapshot of an earlier life, to serve it when there is no round left to do."""
     store = SnapshotStore(_snapshot_folder(peer), max_bytes=peer.store.max_bytes, keep=peer.store.keep)
-    newest = store.newest_sound("snapshot")
-    if newest is None or newest.header.manifest is None:
-        return None
-    return newest.header.manifest, newest.path
+    return store.newest_sound("snapshot")
 
 
 def _limits(peer: PeerFile) -> Limits:

@@ -15,7 +15,6 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -27,6 +26,7 @@ from peer.core.exchange import CheckModel, ExchangeCore, Phase, RoundReady
 from peer.core.messages import Manifest
 from peer.errors import StoreError, TrainerError
 from peer.node import Node
+from peer.store.snapshots import Snapshot
 from peer.train.executor import Executor, Mixed, Opened, Slot, Trained
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Learning:
     """Drives `executor` through the rounds of the node's exchange core.
 
     `make_exchange(opened)` builds the core once the trainer has told the shape of the model; `sign_snapshot(trained,
-    round, degree)` turns a result into a signed manifest. `last_published` is served when all rounds were done in an
+    round, degree)` turns a result into a signed manifest. `last_snapshot` is served when all rounds were done in an
     earlier life. `on_round()` is called after each round.
     """
 
@@ -71,7 +71,7 @@ class Learning:
         *,
         make_exchange: Callable[[Opened], ExchangeCore],
         sign_snapshot: Callable[[Trained, int, int], Manifest],
-        last_published: tuple[Manifest, Path] | None,
+        last_snapshot: Snapshot | None,
         start_members: int,
         restart: Backoff,
         rng: Uniform,
@@ -82,7 +82,7 @@ class Learning:
         self._executor = executor
         self._make_exchange = make_exchange
         self._sign_snapshot = sign_snapshot
-        self._last_published = last_published
+        self._last_snapshot = last_snapshot
         self._start_members = start_members
         self._restart = restart
         self._rng = rng
@@ -99,8 +99,8 @@ class Learning:
                     opened = await self._open()
                 exchange = self._make_exchange(opened)
                 self._node.start_exchange(exchange)
-                if exchange.phase is Phase.DONE and self._last_published is not None:
-                    self._node.publish(*self._last_published, again=True)
+                if exchange.phase is Phase.DONE and self._last_snapshot is not None:
+                    self._serve_again(self._last_snapshot, opened, len(exchange.neighbours))
                 nursery.start_soon(self._admit)
                 if not opened.resumed:
                     await self._wait_for_members()
@@ -147,6 +147,12 @@ class Learning:
             saved=mixed.saved,
         )
         self._on_round()
+
+    def _serve_again(self, snapshot: Snapshot, opened: Opened, degree: int) -> None:
+        header = snapshot.header
+        sha256 = bytes.fromhex(header.sha256)
+        trained = Trained(snapshot.path, sha256, header.size_bytes, header.steps, loss=0.0, accuracy=opened.accuracy)
+        self._node.publish(self._sign_snapshot(trained, header.round, degree), snapshot.path, again=True)
 
     async def _wait_for_members(self) -> None:
         while (known := len(self._node.membership.learners())) < self._start_members:

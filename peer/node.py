@@ -24,7 +24,7 @@ from peer.core.membership import BadRecord, IncarnationBehind, MembershipCore, V
 from peer.core.messages import Manifest, Message, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from peer.errors import FetchError
 from peer.net.faults import FaultLog
-from peer.net.fetch import fetch
+from peer.net.fetch import Offload, fetch
 from peer.net.links import LinkDown, Links, LinkUp, Received
 from peer.net.pace import Pace
 from peer.net.serve import serve_models
@@ -52,15 +52,17 @@ class Node:
         seed: int,
         inbox_folder: Path,
         on_incarnation_behind: Callable[[int], None],
+        offload: Offload = trio.to_thread.run_sync,
     ) -> None:
         self.links = links
-        self.server = serve_models(transport, self._provide, pace=pace)
+        self.server = serve_models(transport, self._provide, pace=pace, offload=offload)
         self.membership = membership
         self.exchange: ExchangeCore | None = None
         self.faults = FaultLog("peer_misbehaved")
         self.view_changed = trio.Event()
         self._transport = transport
         self._pace = pace
+        self._offload = offload
         self._family = family
         self._seed = seed
         self._inbox_folder = inbox_folder
@@ -233,7 +235,7 @@ class Node:
         assert self.exchange is not None
         part = self._inbox_folder / f"{peer}-{want.request_id}.part"
         try:
-            await fetch(self._transport, peer, want, size_bytes, part, pace=self._pace)
+            await fetch(self._transport, peer, want, size_bytes, part, pace=self._pace, offload=self._offload)
         except FetchError as error:
             log.info("fetch_failed", peer=peer, kind=error.kind, detail=str(error))
             if error.misbehaved:

@@ -95,7 +95,7 @@ class Reporting:
                 error=progress.save_error,
             ),
             events=self._events(),
-            faults=dict(node.faults.counts + node.links.faults + self._transport.faults),
+            faults=dict(node.faults.counts + node.server.faults + node.links.faults + self._transport.faults),
             addresses=tuple(self._transport.addresses()),
             http=self.http,
         )
