@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +17,41 @@ ProgressHook = Callable[[str, int, int], None]
 """(stage, done, total): a sign of life from inside a long call. It may raise to interrupt the call."""
 
 
-def batches(num_samples: int, batch_size: int, epochs: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Return the sample indices of each local step of a round: each epoch is a permutation cut into batches.
+class Batches:
+    """The mini-batches of one round: each epoch is a permutation of the samples, cut; the last piece may be smaller.
 
-    `steps` > 0 asks for exactly that many, over as many epochs as they take; 0 for `epochs` whole ones. The last batch
-    of an epoch may be smaller.
+    `permutation(epoch)` gives a fresh generator for it, so any batch can be asked for at any time. There are `steps`
+    batches, over as many epochs as they take; or, if `steps` is 0, those of `epochs` whole epochs.
     """
-    chosen: list[Tensor] = []
-    for epoch in count():
-        if (steps and len(chosen) >= steps) or (not steps and epoch >= epochs):
-            break
-        chosen += torch.split(torch.randperm(num_samples, generator=generator), batch_size)
-    return chosen[:steps] if steps else chosen
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        *,
+        epochs: int,
+        steps: int,
+        permutation: Callable[[int], torch.Generator],
+    ) -> None:
+        self._num_samples = num_samples
+        self._batch_size = batch_size
+        self._per_epoch = -(-num_samples // batch_size)
+        self._steps = steps or epochs * self._per_epoch
+        self._permutation = permutation
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        """Return the number of local steps."""
+        return self._steps
+
+    def __getitem__(self, h: int) -> Tensor:
+        """Return the sample indices of batch `h`, int64."""
+        epoch, place = divmod(h, self._per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = torch.randperm(self._num_samples, generator=self._permutation(epoch))
+        return self._order[place * self._batch_size : (place + 1) * self._batch_size]
 
 
 class ModelOracle:
@@ -43,16 +65,17 @@ class ModelOracle:
         self._data = data
         self._on_progress = on_progress
         self._gradient: Tensor | None = None
-        self._batches: list[Tensor] = []
+        self._batches: Batches | None = None
         self._newest = -1
 
-    def begin(self, batches: list[Tensor]) -> None:
+    def begin(self, batches: Batches) -> None:
         """Take the batches of the next round."""
         self._batches = batches
         self._newest = -1
 
     def __call__(self, x: Tensor, h: int) -> tuple[Tensor, Tensor]:
         """Return the gradient [1, D] and the loss [1] at `x` [1, D] on batch `h`; see `Oracle`."""
+        assert self._batches is not None, "call `begin` first"
         self._on_progress("training", h, len(self._batches))
         self._space.unflatten_(self._model, x[0])
         self._model.train()

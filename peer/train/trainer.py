@@ -31,7 +31,7 @@ from peer.store.snapshots import Kind, Origin, Snapshot, SnapshotStore
 from peer.store.tensor_file import TensorFile, check_snapshot, snapshot_size
 from peer.train.checkpoint import State, checkpoint_file, load_checkpoint
 from peer.train.executor import Mixed, Opened, Slot, Trained, Verdict
-from peer.train.oracle import ModelOracle, ProgressHook, batches
+from peer.train.oracle import Batches, ModelOracle, ProgressHook
 from peer.train.partition import own_share
 from peer.train.plugins import run_plugins
 from peer.train.settings import TrainConfig
@@ -232,18 +232,18 @@ class Trainer:
     def _local_steps(self, round: int) -> None:
         config = self._config
         ctx = self._ctx(round, degree=0)
-        chosen = batches(
+        batches = Batches(
             self._oracle.num_samples,
             config.batch_size,
-            config.local_epochs,
-            config.local_steps,
-            ctx.rng(0, "batches"),
+            epochs=config.local_epochs,
+            steps=config.local_steps,
+            permutation=lambda epoch: ctx.rng(0, f"batches of epoch {epoch}"),
         )
-        self._oracle.begin(chosen)
+        self._oracle.begin(batches)
         with self._seeded("training", round=round):  # dropout and the like
-            loss = self._step.step(self._state.store, self._oracle, torch.tensor([len(chosen)]), ctx)
+            loss = self._step.step(self._state.store, self._oracle, torch.tensor([len(batches)]), ctx)
         self._state.loss = float(loss[0])
-        self._state.steps += len(chosen)
+        self._state.steps += len(batches)
 
     def _mixed(self, round: int, degree: int, slots: Sequence[Slot], vectors: list[Tensor]) -> Tensor:
         ctx = self._ctx(round, degree)

@@ -41,6 +41,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._next_progress_at = 0.0
+        self._stage = ""
         self._in_command = False
 
     def commands(self) -> Iterator[protocol.AnyCommand]:
@@ -61,10 +62,11 @@ class Channel:
         self.send(protocol.Notice(event, detail[: protocol.MAX_TEXT]))
 
     def progress(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """Give a sign of life, at most one per `PROGRESS_INTERVAL_S`. Raises `InterruptedCommand`."""
+        """Give a sign of life, at most one per `PROGRESS_INTERVAL_S` and stage. Raises `InterruptedCommand`."""
         now = time.monotonic()
-        if now < self._next_progress_at:
+        if now < self._next_progress_at and stage == self._stage:
             return
+        self._stage = stage
         self._next_progress_at = now + PROGRESS_INTERVAL_S
         self.send(protocol.Progress(stage, done, total))
         if self._in_command and select.select([self._socket], [], [], 0)[0]:

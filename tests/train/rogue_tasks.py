@@ -22,7 +22,7 @@ print("rogue: hello from the plug-in")
 class Rogue:
     class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         how: str
-        after: int = 2  # losses that work
+        after: int = 1  # losses that work
         place: str = "loss"
 
     metric_name = "accuracy"
@@ -67,6 +67,8 @@ class Rogue:
             raise MemoryError
         if how == "cuda":
             raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
+        if how == "say":
+            print("rogue: a step", flush=True)
         if how == "hang":
             print("rogue: hanging", flush=True)
             threading.Event().wait()
