@@ -147,13 +147,21 @@ class Link:
             self.end("silent")
 
 
-async def greet(stream: Stream, hello: Hello, initiated: bool, settings: LinkSettings) -> Link:
-    """Exchange Hellos. Raises `GreetingError`; the stream is then closed."""
+async def greet(
+    stream: Stream, hello: Hello, initiated: bool, settings: LinkSettings, refusal: Callable[[], str]
+) -> Link:
+    """Exchange Hellos: the initiator's first, so that the other can answer Goodbye when `refusal()` names a reason.
+
+    Raises `GreetingError`; the stream is then closed.
+    """
     reader = MessageReader[LinkMessage](stream, LinkMessage)
     try:
         with trio.fail_after(settings.handshake_s):
-            await send_message(stream, hello)
-            _check(await reader.receive(), hello)
+            if initiated:
+                await send_message(stream, hello)
+                _check(await reader.receive(), hello)
+            else:
+                await _answer(stream, await reader.receive(), hello, refusal)
     except GreetingError as error:
         await refuse(stream, str(error), settings.goodbye_s)
         raise
@@ -168,6 +176,18 @@ async def greet(stream: Stream, hello: Hello, initiated: bool, settings: LinkSet
             raise GreetingError("broken") from error
         raise
     return Link(stream, reader, initiated, settings.keepalive_s)
+
+
+async def _answer(stream: Stream, message: LinkMessage | None, hello: Hello, refusal: Callable[[], str]) -> None:
+    try:
+        _check(message, hello)
+    except GreetingError as error:
+        if isinstance(message, Hello):
+            await send_message(stream, hello)  # the remote sees for itself what does not fit
+        raise error
+    if reason := refusal():
+        raise GreetingError(reason)
+    await send_message(stream, hello)
 
 
 def _check(message: LinkMessage | None, ours: Hello) -> None:

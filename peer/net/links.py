@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -165,47 +166,53 @@ class Links:
 
     async def _greet(self, stream: Stream, initiated: bool) -> Link | None:
         try:
-            link = await greet(stream, self._hello, initiated, self.settings)
+            refusal = partial(self._refusal, stream.peer, initiated)
+            link = await greet(stream, self._hello, initiated, self.settings, refusal)
         except GreetingError as error:
             if error.fault:
                 await self._punish(stream.peer, error.fault)
             return None
         assert self._nursery is not None
-        refusal = self._establish(link)
-        if refusal:
-            link.say_goodbye(refusal, drain_s=self.settings.handshake_s if refusal == DUPLICATE else 0.0)
-        self._nursery.start_soon(self._drain if refusal else self._serve, link)
+        reason = self._refusal(link.peer, initiated)  # once more: things may have changed while we greeted
+        if reason:
+            link.say_goodbye(reason, drain_s=self.settings.handshake_s if reason == DUPLICATE else 0.0)
+            self._nursery.start_soon(self._drain, link)
+        else:
+            self._establish(link)
+            self._nursery.start_soon(self._serve, link)
         return link
 
-    def _establish(self, link: Link) -> str:
-        """Put a greeted link into the table and return "", or return why not."""
-        rival = self._links.get(link.peer)
+    def _refusal(self, peer: PeerId, initiated: bool) -> str:
+        """Return why there can be no link to `peer` opened by us (`initiated`) or by it; "" when there can."""
         if self._is_leaving:
             return LEAVING
+        rival = self._links.get(peer)
+        if rival is not None:
+            return "" if rival.initiated == initiated or initiated == self._goes_first(peer) else DUPLICATE
+        has_place = len(self._links) < self.settings.max_links
+        return "" if has_place or (self._dialer.is_wanted(peer) and self._spare()) else FULL
+
+    def _goes_first(self, peer: PeerId) -> bool:
+        return self._transport.peer_id < peer
+
+    def _spare(self) -> list[Link]:
+        """Return the links to peers that are not wanted, oldest first."""
+        spare = [link for peer, link in self._links.items() if not self._dialer.is_wanted(peer)]
+        return sorted(spare, key=lambda link: (link.up_since, link.peer))
+
+    def _establish(self, link: Link) -> None:
+        """Put a link into the table that `_refusal` found no fault with."""
+        rival = self._links.get(link.peer)
         if rival is None:
-            if not self._make_place(link.peer):
-                return FULL
+            if len(self._links) >= self.settings.max_links:
+                self._spare()[0].say_goodbye(FULL)
         elif rival.initiated == link.initiated:
             link.predecessor = rival
             rival.end("replaced")  # its end at the remote is gone, or the remote would not have opened another
-        elif link.initiated == (self._transport.peer_id < link.peer):
+        else:
             rival.hand_over_to(link)
             rival.say_goodbye(DUPLICATE, drain_s=self.settings.handshake_s)
-        else:
-            return DUPLICATE
         self._links[link.peer] = link
-        return ""
-
-    def _make_place(self, newcomer: PeerId) -> bool:
-        """Keep within `max_links`: a wanted peer takes the place of one that is not."""
-        if len(self._links) < self.settings.max_links:
-            return True
-        spare = [link for peer, link in sorted(self._links.items()) if not self._dialer.is_wanted(peer)]
-        if not spare or not self._dialer.is_wanted(newcomer):
-            return False
-        oldest = min(spare, key=lambda link: link.up_since)
-        oldest.say_goodbye(FULL)
-        return True
 
     # Life
 
