@@ -35,6 +35,8 @@ def describe_error(error: BaseException) -> str:
     """Say what an exception out of the trainer means; for those of a team's own code, with the place in it."""
     if isinstance(error, MurmurationError | TopologyError):
         return _first_line(error)
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return "torch is not installed here: pip install 'murmuration[train]' (or set train.enabled = false)"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, for all accelerators
         return f"the accelerator is out of memory ({_first_line(error)})"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):

@@ -118,7 +118,7 @@ class ProcessExecutor:
         """See `Executor.aclose`. Kills the process when it does not end in time, or when the caller is cancelled."""
         worker = self._worker
         try:
-            if worker is not None:
+            if worker is not None and self.state != "starting":  # else there is nothing to save yet
                 with trio.move_on_after(self._close_timeout_s):
                     await worker.converse(protocol.Close(worker.next_id()), self._close_timeout_s)
         finally:

@@ -242,6 +242,16 @@ async def test_a_trainer_that_does_not_end_in_time_is_killed(new: New, tmp_path:
     assert executor.state == "stopped"
 
 
+async def test_closing_while_it_starts_does_not_wait(new: New, tmp_path: Path) -> None:
+    executor = new(rogue(tmp_path, "hang", place="data"), close_timeout_s=1e6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(executor.open)
+        await executor.line("rogue: hanging")
+        nursery.cancel_scope.cancel()
+    await executor.aclose()
+    assert executor.state == "stopped"
+
+
 async def test_closing_under_cancellation_still_ends_the_process(new: New, tmp_path: Path) -> None:
     executor = new(digits(tmp_path))
     await executor.open()

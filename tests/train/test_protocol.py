@@ -98,4 +98,5 @@ def test_errors_are_put_into_words() -> None:
     )
     assert describe_error(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")) == "out of memory"
     assert describe_error(TrainerError("a plain line")) == "a plain line"
+    assert "murmuration[train]" in describe_error(ModuleNotFoundError("No module named 'torch'", name="torch"))
     assert describe_error(ValueError()) == "ValueError: no message"
