@@ -27,7 +27,8 @@ __all__ = ["Ctx", "Dense", "Evaluator", "Gathered", "Hood", "Inbox", "Meta", "Ro
 class Meta:
     """What a rule may know about a slot; every tensor is [B, K]. It all comes from the headers of messages.
 
-    A slot with `ok` False holds nothing: its weight is 0, and no rule may read its values.
+    A slot with `ok` False holds nothing: its weight is 0, and no rule may read its values. All of it lies on one
+    device, which may be the CPU while models lie on a GPU: coefficients are computed where Meta is.
     """
 
     ids: Tensor
@@ -199,7 +200,7 @@ class Ctx:
         rng: Rng,
         now: float = 0.0,
         frac: float | None = None,
-        eval: Evaluator | None = None,
+        eval: Evaluator | None = None,  # noqa: A002  the name of the field
     ) -> Ctx:
         """Build for one node (B = 1)."""
         return cls(

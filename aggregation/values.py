@@ -110,7 +110,7 @@ class Gathered:
 
     def slot(self, k: int, columns: slice, device: torch.device) -> Tensor:
         """Return a copy of this piece: [B, C]."""
-        return self._x[:, columns].index_select(0, self._ids[:, k]).to(device)
+        return self._x[:, columns].index_select(0, self._ids[:, k].to(self._x.device)).to(device)
 
     def rows(self, rows: Tensor) -> Gathered:
         """Return the slots of the nodes `rows`; the matrix of models is shared."""

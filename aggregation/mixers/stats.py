@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stats:
-    """Statistics of a batch of neighbourhoods; a part that the rule did not ask for is None.
+    """Statistics of a batch of neighbourhoods, where `meta` lies; a part that the rule did not ask for is None.
 
     Self is the origin: differences before products, summed in float64. Distances from zero-origin float32 norms are
     wrong by 210 % where models are within 1e-3 of each other, which is where a robust rule must tell them apart.
@@ -39,7 +39,7 @@ class Stats:
             raise NeedsError("distances need 'gram'")
         d = torch.diagonal(self.gram, dim1=1, dim2=2)
         distance = (d[:, :, None] + d[:, None, :] - 2 * self.gram).clamp_min_(0.0)
-        ok = torch.nn.functional.pad(self.meta.ok.to(distance.device), (1, 0), value=True)
+        ok = torch.nn.functional.pad(self.meta.ok, (1, 0), value=True)
         return distance.masked_fill_(~(ok[:, :, None] & ok[:, None, :]), torch.inf)
 
 
@@ -58,7 +58,8 @@ def stats_of(h: Hood, needs: frozenset[str], pieces: Iterable[slice]) -> Stats:
             gram[:, 1:, 1:] += d_BKC @ d_BKC.transpose(1, 2)
         if "norm" in needs:
             norm2 += (d_BKC * d_BKC).sum(dim=2)
-    return Stats(h.meta, gram if "gram" in needs else None, norm2 if "norm" in needs else None)
+    home = h.meta.ok.device
+    return Stats(h.meta, gram.to(home) if "gram" in needs else None, norm2.to(home) if "norm" in needs else None)
 
 
 def _differences(h: Hood, piece: slice) -> Tensor:
