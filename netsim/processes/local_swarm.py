@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from peer.config.peer_file import DataSettings, LogSettings, NetSettings, PeerFile, SwarmSettings
+from peer.config.peer_file import DataSettings, LogSettings, NetSettings, PeerFile, SwarmSettings, TrainSettings
 from peer.config.swarm_file import SwarmFile
 from peer.config.template import peer_toml, swarm_toml
 from peer.control.client import NoAnswerError, ask
@@ -99,11 +99,14 @@ class LocalDaemon:
 class LocalSwarm:
     """`num_peers` daemons in `folder`, each with its share of the data; a context manager that ends them all.
 
-    `data` tells how the data set is split; its `of` and `index` are set for each daemon.
+    `data` tells how the data set is split; its `of` and `index` are set for each daemon. `trains=False` makes relays.
     """
 
-    def __init__(self, folder: Path, swarm: SwarmFile, num_peers: int, *, data: DataSettings) -> None:
+    def __init__(
+        self, folder: Path, swarm: SwarmFile, num_peers: int, *, data: DataSettings, trains: bool = True
+    ) -> None:
         self.swarm = swarm
+        self._trains = trains
         self._data = msgspec.structs.replace(data, of=num_peers, index=0)
         self.daemons = [self._make_daemon(folder / f"{index:02d}", index) for index in range(num_peers)]
 
@@ -124,9 +127,13 @@ class LocalSwarm:
             time.sleep(0.05)
         bootstrap = status.addresses[0]
         for daemon in others:
-            self._write_settings(daemon.folder, daemon.index, (bootstrap,))
+            self.tell(daemon, (bootstrap,))
             daemon.start()
         return bootstrap
+
+    def tell(self, daemon: LocalDaemon, bootstrap: tuple[str, ...]) -> None:
+        """Write bootstrap addresses into a daemon's settings; they hold from its next start."""
+        self._write_settings(daemon.folder, daemon.index, bootstrap)
 
     def stop(self, *, timeout_s: float = 15.0) -> None:
         """Ask all daemons to save and end; kill those that have not ended in time."""
@@ -162,6 +169,7 @@ class LocalSwarm:
         settings = PeerFile(
             swarm=SwarmSettings(bootstrap=bootstrap),
             net=NetSettings(profile="local"),
+            train=TrainSettings(enabled=self._trains),
             data=self.data_of(index),
             log=LogSettings(format="json"),
         )
