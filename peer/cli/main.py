@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
             module, _, attribute = VERBS[cmd_name][0].partition(":")
             command = getattr(importlib.import_module(module), attribute)
         elif cmd_name in (joined := _joined_verbs()):
-            command = joined[cmd_name].load()
+            command = _load(joined[cmd_name])
         else:
             return None
         assert isinstance(command, click.Command), f"{cmd_name} is not a click command"
@@ -129,11 +129,20 @@ def _joined_verbs() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
+def _load(point: importlib.metadata.EntryPoint) -> object:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise click.ClickException(f"`{point.name}` cannot be loaded from {point.value}: {error}") from error
+
+
 def _first_line(point: importlib.metadata.EntryPoint) -> str:
     """Return the first line of the docstring of a joined verb's module, without running the module."""
     try:
         spec = importlib.util.find_spec(point.module)
-        loader = spec.loader if spec else None
+        if spec is None:
+            raise ModuleNotFoundError(point.module)
+        loader = spec.loader
         source = loader.get_source(point.module) if isinstance(loader, importlib.abc.InspectLoader) else None
         doc = ast.get_docstring(ast.parse(source or "")) or ""
     except (ImportError, SyntaxError, AttributeError, ValueError):  # a broken package of others must not break --help

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -20,19 +22,25 @@ WATCH_INTERVAL_S = 1.0
 def status(folder: Path, as_json: bool, watch: bool) -> None:
     """Show what the daemon of the device in DIR (default: here) is at."""
     unix_socket = peer_file_in(folder).control.socket
-    if as_json:
-        _print_json(unix_socket, watch)
-    elif watch:
-        _watch(unix_socket)
-    else:
-        _print_table(unix_socket)
+    show = _print_json if as_json else _print_table
+    if not watch:
+        show(unix_socket)
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # that is how one stops watching
+        if as_json:
+            _repeat(lambda: show(unix_socket))
+        else:
+            _watch_table(unix_socket)
 
 
-def _print_json(unix_socket: Path, watch: bool) -> None:
-    click.echo(ask(unix_socket, "/status"))
-    while watch:
+def _repeat(show: Callable[[], None]) -> None:
+    while True:
+        show()
         time.sleep(WATCH_INTERVAL_S)
-        click.echo(ask(unix_socket, "/status"))
+
+
+def _print_json(unix_socket: Path) -> None:
+    click.echo(ask(unix_socket, "/status"))
 
 
 def _print_table(unix_socket: Path) -> None:
@@ -43,13 +51,11 @@ def _print_table(unix_socket: Path) -> None:
     Console().print(view(decode(ask(unix_socket, "/status"))))
 
 
-def _watch(unix_socket: Path) -> None:
+def _watch_table(unix_socket: Path) -> None:
     from rich.console import Console
     from rich.live import Live
 
     from peer.cli.status_view import decode, view
 
-    with Live(view(decode(ask(unix_socket, "/status"))), console=Console(), auto_refresh=False) as live:
-        while True:
-            time.sleep(WATCH_INTERVAL_S)
-            live.update(view(decode(ask(unix_socket, "/status"))), refresh=True)
+    with Live(console=Console(), auto_refresh=False) as live:
+        _repeat(lambda: live.update(view(decode(ask(unix_socket, "/status"))), refresh=True))
