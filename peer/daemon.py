@@ -191,7 +191,9 @@ class Daemon:
             await self.node.view_changed.wait()
             await trio.sleep(ADDRESS_BOOK_PAUSE_S)
 
-    async def _serve_links(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def _serve_links(  # noqa: ASYNC128  # Links.run says that it has started
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         self._links_over = trio.Event()
         try:
             with self._links_scope:

@@ -82,7 +82,9 @@ def demo_swarm(options: DemoOptions) -> SwarmFile:
         seed=options.seed,
         task=Piece("digits-mlp"),
         topology=Piece("regular", {"degree": degree}),
-        method=MethodSettings(step=Piece("sgd", {"lr": 0.1, "momentum": 0.9}), local_epochs=1, batch_size=32),
+        method=MethodSettings(
+            step=Piece("sgd", {"lr": 0.2, "momentum": 0.9, "decay": 0.93}), local_epochs=5, batch_size=16
+        ),
         rounds=RoundSettings(
             total=options.rounds, start_members=options.num_peers, quorum=1.0, deadline_s=5.0, max_age_rounds=3
         ),
