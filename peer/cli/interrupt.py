@@ -17,10 +17,11 @@ async def until_interrupted(serve: Callable[[], Awaitable[None]]) -> None:
 
     The receiver lives outside of what it cancels, so that it sees the second signal while `serve` still saves.
     """
+    serving = trio.CancelScope()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as serving:
-                nursery.start_soon(_watch, signals, serving)
+            nursery.start_soon(_watch, signals, serving)
+            with serving:
                 await serve()
             nursery.cancel_scope.cancel()
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,12 +59,12 @@ async def serve_control(
         unix_socket = sockets.enter_context(listening_unix_socket(settings.socket))
         tcp_socket = sockets.enter_context(listening_loopback_socket(settings.http)) if settings.http else None
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve, app, unix_socket)
+            await nursery.start(_server(app, unix_socket))
             address = ControlAddress(settings.socket, "")
             if tcp_socket is not None:
                 host, port = tcp_socket.getsockname()[:2]
                 address = address._replace(http=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-                await nursery.start(_serve, LoopbackOnly(app), tcp_socket)
+                await nursery.start(_server(LoopbackOnly(app), tcp_socket))
             task_status.started(address)
 
 
@@ -108,18 +109,13 @@ def _is_for_loopback(scope: Scope) -> bool:
     return name in LOOPBACK_NAMES
 
 
-async def _serve(
-    app: ASGIApp, listener: socket.socket, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
-) -> None:
+def _server(app: ASGIApp, listener: socket.socket) -> Callable[..., Awaitable[None]]:
+    """Return hypercorn's trio worker for `app` on a socket that listens already; it takes `task_status`."""
     config = Config()
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")  # through our logs; its own handler would bypass them
     config.read_timeout = READ_TIMEOUT_S
     config.graceful_timeout = 1.0
     config.include_server_header = False
-    await worker_serve(
-        wrap_app(app, config.wsgi_max_body_size, "asgi"),  # type: ignore[arg-type]  # ASGI types of two libraries
-        config,
-        sockets=Sockets([], [listener], []),
-        task_status=task_status,
-    )
+    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]  # ASGI types of two libraries
+    return partial(worker_serve, wrapped, config, sockets=Sockets([], [listener], []))

@@ -162,6 +162,7 @@ def test_trio_groups_are_looked_into(capsys: pytest.CaptureFixture[str], monkeyp
 
     async def daemon() -> None:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
             nursery.start_soon(fail)
 
     @click.command()

@@ -106,11 +106,8 @@ def test_an_error_of_the_running_daemon(
 ) -> None:
     async def run_daemon(*_args: object) -> None:
         async with trio.open_nursery() as nursery:
-
-            async def listen() -> None:
-                raise ConfigError("net.listen: port in use")
-
-            nursery.start_soon(listen)
+            nursery.start_soon(trio.sleep_forever)
+            raise ConfigError("net.listen: port in use")
 
     monkeypatch.setattr(sys.modules["peer.daemon"], "run_daemon", run_daemon)
     assert exit_code_of(["run", str(device)]) == 2
