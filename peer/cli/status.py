@@ -48,7 +48,7 @@ def _print_table(unix_socket: Path) -> None:
 
     from peer.cli.status_view import decode, view
 
-    Console().print(view(decode(ask(unix_socket, "/status"))))
+    Console().print(view(decode(ask(unix_socket, "/status"))), crop=False)  # addresses stay whole
 
 
 def _watch_table(unix_socket: Path) -> None:

@@ -26,14 +26,19 @@ def decode(answer: bytes) -> Status:
 
 
 def view(status: Status) -> RenderableType:
-    """Return the whole status: facts above, one row per neighbour below."""
-    return Group(_facts(status), Text(), _neighbours(status.neighbours)) if status.neighbours else _facts(status)
+    """Return the whole status: facts, one row per neighbour, and the addresses, whole, to be copied."""
+    parts: list[RenderableType] = [_facts(status)]
+    if status.neighbours:
+        parts += [Text(), _neighbours(status.neighbours)]
+    if status.addresses:
+        parts += [Text(), *(Text(visible(address), no_wrap=True, overflow="ignore") for address in status.addresses)]
+    return Group(*parts)
 
 
 def _facts(status: Status) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in _rows(status):
         if value:
             table.add_row(name, Text(visible(value)))
@@ -58,7 +63,6 @@ def _rows(status: Status) -> list[tuple[str, str]]:
         ("trainer", _trainer(status)),
         ("saved", _saved(status)),
         ("faults", ", ".join(f"{kind} {count}" for kind, count in sorted(status.faults.items()))),
-        ("addresses", "\n".join(status.addresses)),
         ("http", f"http://{status.http}/metrics" if status.http else ""),
         ("daemon", f"pid {status.pid}, up {seconds(status.uptime_s)}, {status.agent}"),
     ]

@@ -89,6 +89,13 @@ def test_what_people_see() -> None:
     assert any(line.split() == ["ighbourB", "down", "-", "-", "-", "no"] for line in text.splitlines())
 
 
+def test_an_address_is_on_one_line_however_narrow_the_screen() -> None:
+    address = "/ip4/127.0.0.1/tcp/33993/p2p/" + PEER
+    console = Console(width=40, file=io.StringIO())
+    console.print(view(a_status(addresses=(address,))), crop=False)
+    assert address in console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO
+
+
 def test_trouble_is_shown() -> None:
     text = shown(
         a_status(

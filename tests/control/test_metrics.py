@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,18 +75,48 @@ def test_names_have_our_prefix_and_a_unit(name: str) -> None:
     assert re.fullmatch(r"murmuration_[a-z_]+", name)
 
 
-def counted_words(counter: str) -> set[str]:
-    """Words that the code counts literally: `self.counters["word"] += 1`."""
-    words = set()
+def calls_and_increments() -> Iterator[ast.Call | ast.AugAssign]:
     for path in sorted((ROOT / "peer").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.AugAssign) or not isinstance(node.target, ast.Subscript):
-                continue
-            if ast.unparse(node.target.value).endswith(f".{counter}") and isinstance(node.target.slice, ast.Constant):
-                words.add(str(node.target.slice.value))
-    return words
+            if isinstance(node, ast.Call | ast.AugAssign):
+                yield node
+
+
+def words_in(nodes: Iterable[ast.AST]) -> set[str]:
+    return {str(node.value) for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)} - {""}
 
 
 def test_everything_that_is_counted_is_exported() -> None:
-    assert counted_words("counters") <= set(EVENTS)
-    assert counted_words("faults") <= set(FAULT_KINDS)
+    """`self.counters["word"] += 1`"""
+    increments = [node for node in calls_and_increments() if isinstance(node, ast.AugAssign)]
+    targets = [node.target for node in increments if isinstance(node.target, ast.Subscript)]
+    words = words_in(target.slice for target in targets if ast.unparse(target.value).endswith("counters"))
+    assert words
+    assert words <= set(EVENTS)
+
+
+# Callee (the end of its name) -> position of the argument that is a kind of fault
+NAMES_A_FAULT = {
+    ".note": 0,
+    "note_violation": 0,
+    "on_violation": 0,
+    "FramingError": 0,
+    "Verdict": 0,
+    "BadRecord": 1,
+    "Misbehaved": 1,
+}
+
+
+def test_every_kind_of_fault_has_its_own_series() -> None:
+    named: list[ast.expr] = []
+    for call in calls_and_increments():
+        if isinstance(call, ast.Call):
+            callee = ast.unparse(call.func)
+            named += [keyword.value for keyword in call.keywords if keyword.arg == "fault"]
+            for name, position in NAMES_A_FAULT.items():
+                if callee.endswith(name) and len(call.args) > position:
+                    named.append(call.args[position])
+            if callee.endswith("FetchError") and any(keyword.arg == "misbehaved" for keyword in call.keywords):
+                named.append(call.args[0])
+    assert words_in(named)
+    assert words_in(named) <= set(FAULT_KINDS)
