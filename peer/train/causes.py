@@ -51,8 +51,10 @@ def as_trainer_error(error: Exception) -> MurmurationError:
     return error if isinstance(error, MurmurationError) else TrainerError(describe_error(error))
 
 
-def traceback_tail(error: BaseException, max_chars: int = 4000) -> str:
-    """Return the end of the traceback: the innermost frames and the message."""
+def traceback_tail(error: BaseException, max_chars: int) -> str:
+    """Return the end of the traceback of an exception out of a team's code; of our own ones, which say it all, none."""
+    if isinstance(error, MurmurationError | TopologyError):
+        return ""
     return "".join(traceback.format_exception(error))[-max_chars:]
 
 

@@ -142,7 +142,8 @@ class ProcessExecutor:
             if answer.is_disk:
                 self.state = "ready"
                 raise StoreError(answer.message)
-            self.output.notice("trainer_traceback", answer.traceback)
+            if answer.traceback:
+                self.output.notice("trainer_traceback", answer.traceback)
             answer = answer.message
         self.last_error = f"trainer {type(command).__name__.lower()}: {answer}"
         await self._end()

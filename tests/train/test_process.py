@@ -353,3 +353,4 @@ async def test_a_wrong_parameter_names_itself(new: New, tmp_path: Path) -> None:
     executor = new(digits(tmp_path, task=Piece("digits-mlp", {"hidden": 0})))
     with pytest.raises(TrainerError, match=r"trainer open: task 'digits-mlp': parameter 'hidden'"):
         await executor.open()
+    assert executor.notices == []
