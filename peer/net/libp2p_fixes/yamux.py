@@ -114,7 +114,7 @@ class Yamux(IMuxedConn):
     async def close(self) -> None:
         """Say goodbye, send what is queued within `close_s`, and close."""
         if self._failure is None and self.event_started.is_set():
-            self._send_control(GO_AWAY, 0, 0, 0)
+            self._send_frame(HEADER.pack(0, GO_AWAY, 0, 0, 0))
             with trio.move_on_after(self._limits.close_s, shield=True):
                 while (self._control or self._frames or self._is_writing) and self._failure is None:
                     await self._written.park()
