@@ -20,8 +20,9 @@ import trio
 from peer.core.messages import Model, PeerId, Refuse, Want
 from peer.errors import FetchError, FramingError, NetError
 from peer.net.framing import MessageReader, send_message
+from peer.net.limits import CLEANUP_S
 from peer.net.pace import BLOCK_BYTES, Pace
-from peer.net.transport import Stream, Transport
+from peer.net.transport import Transport
 
 MODEL_PROTOCOL: Final = "/murmuration/model/1"
 PIECE_BYTES = 4 * BLOCK_BYTES
@@ -71,7 +72,7 @@ async def fetch(
         can_continue = keep_partial and not error.misbehaved
         raise
     finally:
-        with trio.CancelScope(shield=True):  # bounded: closes a file, and removes it
+        with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
             await offload(body.close, is_whole or can_continue)
 
 
@@ -141,12 +142,8 @@ async def _fetch(
         raise FetchError("broken", str(error)) from error
     finally:
         if stream is not None:
-            await _reset(stream)
-
-
-async def _reset(stream: Stream) -> None:
-    with trio.CancelScope(shield=True):  # never blocks
-        await stream.reset()
+            with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+                await stream.reset()
 
 
 def _check(answer: Model | Refuse | None, want: Want, size_bytes: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLEANUP_S = 5.0  # for shielded farewells that never block in fact: a resort for when they do
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ import trio
 from peer.core.messages import Goodbye, Hello, LinkMessage, PeerId, Records
 from peer.errors import FramingError, NetError
 from peer.net.framing import MessageReader, encode_frame, send_message
+from peer.net.limits import CLEANUP_S
 from peer.net.outbox import Outbox
 from peer.net.transport import Stream
 
@@ -155,61 +157,55 @@ async def greet(
     Raises `GreetingError`; the stream is then closed.
     """
     reader = MessageReader[LinkMessage](stream, LinkMessage)
+    is_polite = False  # the remote knows how it stands: nothing to reset
     try:
         with trio.fail_after(settings.handshake_s):
             if initiated:
                 await send_message(stream, hello)
-                _check(await reader.receive(), hello)
-            else:
-                await _answer(stream, await reader.receive(), hello, refusal)
-    except GreetingError as error:
-        await refuse(stream, str(error), settings.goodbye_s)
+            message = await reader.receive()
+            error = _judge(message, hello)
+            if not initiated and error is None and (reason := refusal()):
+                error = GreetingError(reason)
+            elif not initiated and isinstance(message, Hello):
+                await send_message(stream, hello)  # also to a stranger: it sees for itself what does not fit
+            if error is not None and isinstance(message, Hello):
+                await send_message(stream, Goodbye(str(error)))
+        is_polite = True
+        if error is not None:
+            raise error
+        return Link(stream, reader, initiated, settings.keepalive_s)
+    except FramingError as error:
+        raise GreetingError(error.kind, fault=error.kind) from error
+    except NetError as error:
+        raise GreetingError("broken") from error
+    except trio.TooSlowError as error:
+        raise GreetingError("stalled", fault="stalled") from error
+    except GreetingError:
+        await stream.aclose()
         raise
-    except BaseException as error:
-        with trio.CancelScope(shield=True):  # never blocks
-            await stream.reset()
-        if isinstance(error, FramingError):
-            raise GreetingError(error.kind, fault=error.kind) from error
-        if isinstance(error, trio.TooSlowError):
-            raise GreetingError("stalled", fault="stalled") from error
-        if isinstance(error, NetError):
-            raise GreetingError("broken") from error
-        raise
-    return Link(stream, reader, initiated, settings.keepalive_s)
+    finally:
+        if not is_polite:
+            with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+                await stream.reset()
 
 
-async def _answer(stream: Stream, message: LinkMessage | None, hello: Hello, refusal: Callable[[], str]) -> None:
-    try:
-        _check(message, hello)
-    except GreetingError as error:
-        if isinstance(message, Hello):
-            await send_message(stream, hello)  # the remote sees for itself what does not fit
-        raise error
-    if reason := refusal():
-        raise GreetingError(reason)
-    await send_message(stream, hello)
-
-
-def _check(message: LinkMessage | None, ours: Hello) -> None:
+def _judge(message: LinkMessage | None, ours: Hello) -> GreetingError | None:
+    """Return what is wrong with the first message of a remote."""
     if message is None:
-        raise GreetingError("closed")
+        return GreetingError("closed")
     if isinstance(message, Goodbye):
-        raise GreetingError(f"goodbye:{message.reason}")
+        return GreetingError(f"goodbye:{message.reason}")
     if not isinstance(message, Hello):
-        raise GreetingError("no_hello", fault="no_hello")
+        return GreetingError("no_hello", fault="no_hello")
     if message.version != ours.version:
-        raise GreetingError("wrong_version", fault="wrong_version")
+        return GreetingError("wrong_version", fault="wrong_version")
     if message.swarm != ours.swarm:
-        raise GreetingError("wrong_swarm", fault="wrong_swarm")
+        return GreetingError("wrong_swarm", fault="wrong_swarm")
+    return None
 
 
 async def refuse(stream: Stream, reason: str, within_s: float) -> None:
     """Say Goodbye on a stream that becomes no link, and close it."""
-    with trio.move_on_after(within_s):
-        try:
-            await send_message(stream, Goodbye(reason[:64]))
-            await stream.aclose()
-            return
-        except NetError:
-            pass  # it is gone already
-    await stream.reset()
+    with trio.move_on_after(within_s), suppress(NetError):
+        await send_message(stream, Goodbye(reason))
+    await stream.aclose()

@@ -95,7 +95,9 @@ class Links:
             try:
                 await trio.sleep_forever()
             finally:
-                await self._leave()
+                with trio.CancelScope(deadline=trio.current_time() + self.settings.goodbye_s, shield=True):
+                    await self._leave()
+                self._links_scope.cancel()
 
     def set_wanted(self, wanted: Mapping[PeerId, Sequence[str]]) -> None:
         """Keep links to these peers, dialing the addresses given; links to others stay while there is room."""
@@ -227,11 +229,8 @@ class Links:
         self._is_leaving = True
         for link in self._links.values():
             link.say_goodbye(LEAVING)
-        with trio.move_on_after(self.settings.goodbye_s) as scope:
-            scope.shield = True
-            while self._links:
-                await next(iter(self._links.values())).over.wait()
-        self._links_scope.cancel()
+        while self._links:
+            await next(iter(self._links.values())).over.wait()
 
     async def _serve(self, link: Link) -> None:
         """Run one link, and tell the owner of its beginning and end."""

@@ -68,7 +68,8 @@ class Transport(Protocol):
     def set_handler(self, protocol: str, handler: StreamHandler) -> None:
         """Give inbound streams of `protocol` to `handler`; one that ends without closing its stream resets it.
 
-        An exception out of a handler resets that stream and is counted; it harms nothing else.
+        An exception out of a handler resets that stream and is counted, `NetError` excepted (the remote left); it
+        harms nothing else.
         """
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -194,7 +194,11 @@ async def test_a_sender_waits_for_a_reader_that_does_not_read(pair):
 
 async def test_one_stalled_stream_does_not_hold_up_another(pair):
     one, other = pair
-    other.set_handler("/test/stall/1", lambda stream: trio.sleep_forever())
+
+    async def never_read(stream):
+        await trio.sleep_forever()
+
+    other.set_handler("/test/stall/1", never_read)
     other.set_handler(ECHO, echo)
     stalled = await one.open_stream(other.peer_id, "/test/stall/1")
     async with trio.open_nursery() as nursery:

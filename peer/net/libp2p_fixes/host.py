@@ -28,6 +28,7 @@ from peer.net.addresses import expand
 from peer.net.libp2p_fixes import identify, multistream
 from peer.net.libp2p_fixes.connection import Connection
 from peer.net.libp2p_fixes.swarm import BoundedSwarm
+from peer.net.libp2p_fixes.yamux_stream import YamuxStream
 
 BROKEN = (IOException, MuxedStreamError, multistream.NegotiationError)
 
@@ -55,22 +56,20 @@ class Host(BasicHost):
         Raises `SwarmException` when not connected, `StreamFailure` when there is no agreement within `negotiate_s`.
         """
         stream = await self._network.new_stream(peer_id)
+        assert isinstance(stream.muxed_stream, YamuxStream)
+        assert stream.swarm_conn is not None
+        protocol = None
         try:
             with trio.fail_after(self._network.limits.negotiate_s):
                 protocol = await multistream.propose(stream.muxed_stream, protocol_ids)
-        except BaseException as error:
-            await self._drop(stream)
-            if isinstance(error, (*BROKEN, trio.TooSlowError)):
-                raise StreamFailure(str(error) or "no answer") from error
-            raise
+        except (*BROKEN, trio.TooSlowError) as error:
+            raise StreamFailure(str(error) or "no answer") from error
+        finally:
+            if protocol is None:
+                stream.muxed_stream.abort("no protocol was agreed on")
+                stream.swarm_conn.remove_stream(stream)
         stream.set_protocol(TProtocol(protocol))
         return stream
-
-    async def _drop(self, stream: NetStream) -> None:
-        with trio.CancelScope(shield=True):  # never blocks: a reset is only queued
-            await stream.muxed_stream.reset()
-        assert stream.swarm_conn is not None
-        stream.swarm_conn.remove_stream(stream)
 
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         """Serve one inbound stream; an exception is the connection's to count."""

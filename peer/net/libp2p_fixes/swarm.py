@@ -31,7 +31,7 @@ from peer.net.libp2p_fixes.connection import Connection
 from peer.net.libp2p_fixes.tcp import Tcp, TcpConnection, TcpListener
 from peer.net.libp2p_fixes.upgrader import Upgrader
 from peer.net.libp2p_fixes.yamux import Yamux
-from peer.net.limits import Limits
+from peer.net.limits import CLEANUP_S, Limits
 
 JANITOR_S = 5.0  # resolution of keepalive, idle and linger times
 
@@ -76,32 +76,32 @@ class BoundedSwarm(Swarm):
             try:
                 await trio.sleep_forever()
             finally:
-                await self.close()
+                with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+                    await self.close()
 
     async def close(self) -> None:
         """Close listeners and connections; returns within `close_s`."""
         for listener in self.listeners.values():
             await listener.close()
         self.listeners.clear()
-        with trio.CancelScope(shield=True):  # bounded: each close is
-            async with trio.open_nursery() as nursery:
-                for connection in self.all_connections():
-                    nursery.start_soon(connection.close)
+        async with trio.open_nursery() as nursery:
+            for connection in self.all_connections():
+                nursery.start_soon(connection.close)
 
     async def listen(self, *multiaddrs: Multiaddr) -> bool:
         """Bind every address before `run`, which accepts. Raises `OpenConnectionError` for the first one taken."""
-        listeners = []
-        for address in multiaddrs:
-            listener = TcpListener(self._accept)  # type: ignore[arg-type]  # our listener hands over our connections
-            listeners.append(listener)
-            try:
-                await listener.listen(address)
-            except OpenConnectionError as error:
-                for bound in listeners:
-                    await bound.close()
-                raise OpenConnectionError(f"{address}: {error}") from error
-        for address, listener in zip(multiaddrs, listeners, strict=True):
-            self.listeners[str(address)] = listener
+        listeners: dict[str, TcpListener] = {}
+        try:
+            for address in multiaddrs:
+                listeners[str(address)] = TcpListener(self._accept)  # type: ignore[arg-type]  # gets our connections
+                await listeners[str(address)].listen(address)
+            self.listeners.update(listeners)
+        except OpenConnectionError as error:
+            raise OpenConnectionError(f"{list(listeners)[-1]}: {error}") from error
+        finally:
+            for listener in listeners.values():
+                if listener not in self.listeners.values():
+                    listener.close_now()
         return True
 
     async def _janitor(self) -> None:
@@ -157,13 +157,16 @@ class BoundedSwarm(Swarm):
         return await self._upgrade(raw_conn, peer_id)
 
     async def _upgrade(self, raw: IRawConnection, expected: ID | None) -> Connection:
+        connection = None
         try:
             secured = await self.upgrader.upgrade_security(raw, raw.is_initiator, expected)
             muxed = await self.upgrader.upgrade_connection(secured, secured.get_remote_peer())
-            return await self.add_conn(muxed, "outbound" if raw.is_initiator else "inbound")
-        except BaseException:
-            await raw.close()
-            raise
+            connection = await self.add_conn(muxed, "outbound" if raw.is_initiator else "inbound")
+            return connection
+        finally:
+            if connection is None:
+                with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+                    await raw.close()
 
     # The table
 

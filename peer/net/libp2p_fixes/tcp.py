@@ -140,6 +140,10 @@ class TcpListener(IListener):
 
     async def close(self) -> None:
         """Close the sockets."""
+        self.close_now()
+
+    def close_now(self) -> None:
+        """Close the sockets."""
         for listener in self._listeners:
             listener.socket.close()
         self._listeners.clear()

@@ -32,7 +32,7 @@ from multiaddr import Multiaddr
 from trio.lowlevel import ParkingLot, checkpoint
 
 from peer.net.libp2p_fixes.yamux_stream import YamuxStream
-from peer.net.limits import Limits
+from peer.net.limits import CLEANUP_S, Limits
 
 YAMUX = TProtocol("/yamux/1.0.0")
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
@@ -99,7 +99,8 @@ class Yamux(IMuxedConn):
                 nursery.cancel_scope.cancel()
         finally:
             self._end("the connection was closed")
-            await self.secured_conn.close()
+            with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+                await self.secured_conn.close()
 
     async def _run(self, loop: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         try:
@@ -115,7 +116,7 @@ class Yamux(IMuxedConn):
         """Say goodbye, send what is queued within `close_s`, and close."""
         if self._failure is None and self.event_started.is_set():
             self._send_frame(HEADER.pack(0, GO_AWAY, 0, 0, 0))
-            with trio.move_on_after(self._limits.close_s, shield=True):
+            with trio.CancelScope(deadline=trio.current_time() + self._limits.close_s, shield=True):
                 while (self._control or self._frames or self._is_writing) and self._failure is None:
                     await self._written.park()
         self.abort("closed by us")
