@@ -31,6 +31,7 @@ from peer.errors import ConfigError
 from peer.identity import Identity, is_authentic, peer_id_of, signed
 from peer.incarnation import SEQ_PER_INCARNATION, next_incarnation
 from peer.learning import Learning
+from peer.lock import only_one_daemon
 from peer.net.libp2p_host import Libp2pTransport
 from peer.net.limits import Limits
 from peer.net.link import LinkSettings
@@ -53,9 +54,10 @@ log = structlog.get_logger()
 
 async def run_daemon(peer: PeerFile, swarm: SwarmFile, identity: Identity) -> None:
     """Run until cancelled. Raises `ConfigError` when a setting turns out to be unusable, `StoreError` for the disk."""
-    transport = Libp2pTransport(identity.seed, peer.net.listen, _limits(peer))
-    executor = ProcessExecutor(train_config(peer, swarm, identity), hang_timeout_s=peer.train.hang_timeout_s)
-    await Daemon(peer, swarm, identity, transport, executor if peer.train.enabled else None).run()
+    with only_one_daemon(peer.store.folder / "daemon.lock", "store.folder"):
+        transport = Libp2pTransport(identity.seed, peer.net.listen, _limits(peer))
+        executor = ProcessExecutor(train_config(peer, swarm, identity), hang_timeout_s=peer.train.hang_timeout_s)
+        await Daemon(peer, swarm, identity, transport, executor if peer.train.enabled else None).run()
 
 
 def train_config(peer: PeerFile, swarm: SwarmFile, identity: Identity) -> TrainConfig:
@@ -191,7 +193,7 @@ class Daemon:
             await self.node.view_changed.wait()
             await trio.sleep(ADDRESS_BOOK_PAUSE_S)
 
-    async def _serve_links(  # noqa: ASYNC128  # Links.run says that it has started
+    async def _serve_links(  # Links.run says that it has started
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         self._links_over = trio.Event()

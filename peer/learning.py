@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -136,7 +137,7 @@ class Learning:
             "round",
             round=ready.round,
             next_round=ready.next_round,
-            loss=round(trained.loss, 4),
+            loss=round(trained.loss, 4) if math.isfinite(trained.loss) else None,  # NaN: a round that diverged
             accuracy_local=round(trained.accuracy, 4),
             accuracy_mixed=round(mixed.accuracy, 4),
             disagreement=round(mixed.disagreement, 4),

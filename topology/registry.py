@@ -72,6 +72,10 @@ class Registry(Generic[T]):
                 )
         return tuple(sorted(claims))
 
+    def is_builtin(self, name: str) -> bool:
+        """Tell whether the piece is one of ours, whose settings can be read without importing what it runs on."""
+        return name in self._builtin
+
     def piece(self, name: str) -> type[T]:
         """Return the class behind `name`, importing it when needed."""
         if name not in self._loaded:

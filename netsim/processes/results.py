@@ -30,7 +30,7 @@ class RoundLine(msgspec.Struct, frozen=True):
 
     round: int
     timestamp: str
-    loss: float
+    loss: float | None
     accuracy_local: float
     accuracy_mixed: float
     disagreement: float
@@ -87,7 +87,7 @@ def plot_curves(results: Results, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, peer in enumerate(results.peers):
@@ -100,9 +100,10 @@ def plot_curves(results: Results, path: Path) -> None:
         axes.axhline(100 * peer.alone, color=colour, linewidth=0.7, linestyle=":", alpha=0.8)
     axes.axhline(100 * results.centralised, color="black", linestyle="--", label="all data in one place")
     _mark_kill(results, axes)
-    axes.set(xlabel="round", ylabel="accuracy on the test set, %", ylim=(0, 101))
+    axes.set(xlabel="round", ylabel="accuracy on the test set, %")
+    axes.set_ylim(top=101)
     axes.set_title("Thick: after mixing. Thin: after the own steps. Dotted: alone on the own share.", fontsize=9)
-    axes.legend(fontsize=8, ncols=2, loc="lower right")
+    figure.legend(fontsize=8, loc="outside right upper")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
@@ -111,7 +112,8 @@ def _mark_kill(results: Results, axes: Axes) -> None:
     for round, word in ((results.killed_at_round, "killed"), (results.restarted_at_round, "started again")):
         if round is not None:
             axes.axvline(round, color="red", linewidth=0.8)
-            axes.annotate(f" {short(results.killed_peer)} {word}", (round, 3), fontsize=8, color="red")
+            text = f" {short(results.killed_peer)} {word}"
+            axes.annotate(text, (round, 0.02), xycoords=("data", "axes fraction"), fontsize=8, color="red", rotation=90)
 
 
 def summary(results: Results, out: Path) -> RenderableType:

@@ -18,7 +18,6 @@ def run(folder: Path) -> None:
     from peer.config.pieces import check_pieces
     from peer.config.reading import read_swarm_file
     from peer.identity import Identity
-    from peer.lock import only_one_daemon
     from peer.logs import configure_logs
 
     peer = peer_file_in(folder)
@@ -27,10 +26,9 @@ def run(folder: Path) -> None:
     identity = Identity.load(peer.identity.key, passphrase_for(peer.identity.key))
     configure_logs(peer.log)
 
-    with only_one_daemon(peer.store.folder / "daemon.lock", "store.folder"):
-        import trio  # here, after all that can be wrong was looked at: this takes a moment, and libp2p a long one
+    import trio  # here, after all that can be wrong was looked at: this takes a moment, and libp2p a long one
 
-        from peer.cli.interrupt import until_interrupted
-        from peer.daemon import run_daemon
+    from peer.cli.interrupt import until_interrupted
+    from peer.daemon import run_daemon
 
-        trio.run(until_interrupted, partial(run_daemon, peer, swarm, identity))
+    trio.run(until_interrupted, partial(run_daemon, peer, swarm, identity))

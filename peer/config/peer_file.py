@@ -173,8 +173,9 @@ class StoreSettings(Section, frozen=True, kw_only=True):
     keep: Annotated[
         int,
         knob(
-            "Checkpoints and own snapshots to keep; older ones are removed.",
-            ge=1,
+            "Checkpoints and own snapshots to keep; older ones are removed. Two at least: a neighbour may still fetch "
+            "the last snapshot while the next one is written.",
+            ge=2,
             le=1000,
             larger="more disk",
             smaller="fewer to fall back to when one is damaged",

@@ -1,8 +1,9 @@
 """Check the pieces that a swarm file names, as far as that is possible without torch.
 
 Every peer, also a relay, computes the graph: the topology is checked whole. What runs in the trainer is checked where
-there is one: the task whole, of the others only the name, because looking at their parameters imports them and with
-them torch; the trainer looks at those when it opens.
+there is one. Our own pieces tell their parameters without importing torch (`tests/conformance/test_pieces.py`); of a
+piece from another package only the name is looked up here, because its module may import torch: the trainer looks at
+its parameters when it opens.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ def check_pieces(swarm: SwarmFile, path: Path, *, trains: bool = True) -> None:
         setting = "task"
         tasks.check(swarm.task.name, swarm.task.params)
         setting = "method.step"
-        _check_name(steps, swarm.method.step)
+        _check(steps, swarm.method.step)
         setting = "method.mixer"
-        _check_name(mixers, swarm.method.mixer)
+        _check(mixers, swarm.method.mixer)
         setting = "method.weights"
-        _check_name(weights, swarm.method.weights)
+        _check(weights, swarm.method.weights)
     except PieceError as error:
         raise ConfigError(f"{path}: {setting}: {error}") from error
 
 
-def _check_name(registry: Registry[Any], piece: Piece) -> None:
-    if piece.name not in registry.names():
-        registry.check(piece.name)  # unknown: raises, imports nothing
+def _check(registry: Registry[Any], piece: Piece) -> None:
+    if registry.is_builtin(piece.name) or piece.name not in registry.names():
+        registry.check(piece.name, piece.params)

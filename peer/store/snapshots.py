@@ -4,7 +4,7 @@
     <kind>-<order>.json          the header with their SHA-256; written last, so that its presence commits
 
 Order numbers only grow, and no file is ever written over by another content; the trainer alone commits, prunes and
-cleans. The daemon reads, and may rewrite a header to attach the signed manifest. Nothing here imports torch.
+cleans; the daemon only reads. Nothing here imports torch.
 
 Invariants (tested with power lost at every step):
 - once `commit` has returned, `newest_sound` finds this content or a later one, after a crash as well;
@@ -24,7 +24,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from peer.core.messages import Count, Manifest
+from peer.core.messages import Count
 from peer.errors import IntegrityError, StoreError
 from peer.store.atomic import Disk, Sink, Written, atomic_write, is_temporary, plain_reason
 
@@ -53,7 +53,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     swarm: Hex32
     space: Hex32  # hash of the ParamSpace layout
     trained: bool = False  # checkpoint: the local steps of `round` are in it already
-    manifest: Manifest | None = None  # snapshot: what the daemon signed and offered
     version: Literal[1] = 1
 
 
@@ -136,16 +135,6 @@ class SnapshotStore:
         self._known_sound.add(name)
         self.prune()
         return Snapshot(name, path, header)
-
-    def attach(self, path: Path, manifest: Manifest) -> None:
-        """Add the signed `manifest` to the header of the snapshot at `path`, so that a restart can serve it again.
-
-        Raises `IntegrityError` when the snapshot is gone, or the manifest is about other bytes.
-        """
-        header = self._read_header(path.stem)
-        if manifest.sha256.hex() != header.sha256:
-            raise IntegrityError(f"{path.name}: the manifest is of another file")
-        self._write_header(path.stem, msgspec.structs.replace(header, manifest=manifest))
 
     def newest_sound(self, kind: Kind) -> Snapshot | None:
         """Return the newest file of `kind` whose bytes match its header, or None.

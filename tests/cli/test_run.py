@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import trio
 
 from peer.cli.main import exit_code_of
 from peer.errors import ConfigError
-from peer.lock import only_one_daemon
 
 Started = list[tuple[Any, ...]]
 
@@ -89,16 +87,6 @@ def test_a_key_that_others_may_read(device: Path, started: Started, capsys: pyte
     assert exit_code_of(["run", str(device)]) == 2
     assert capsys.readouterr().err.endswith(f"run: chmod 600 {device}/identity.key\n")
     assert not started
-
-
-def test_a_second_daemon_in_one_state_directory(
-    device: Path, started: Started, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with only_one_daemon(device / "state" / "daemon.lock", "store.folder"):
-        assert exit_code_of(["run", str(device)]) == 2
-    assert f"store.folder: another daemon runs here (pid {os.getpid()}, " in capsys.readouterr().err
-    assert not started
-    assert exit_code_of(["run", str(device)]) == 0
 
 
 def test_an_error_of_the_running_daemon(

@@ -37,6 +37,14 @@ def test_the_example_is_fine() -> None:
         (with_(method=MethodSettings(step=Piece("sdg"))), "swarm.toml: method.step: unknown local step 'sdg'"),
         (with_(method=MethodSettings(mixer=Piece("liner"))), "swarm.toml: method.mixer: unknown mixer 'liner'"),
         (with_(method=MethodSettings(weights=Piece("x"))), "swarm.toml: method.weights: unknown weights 'x'"),
+        (
+            with_(method=MethodSettings(step=Piece("sgd", {"lrr": 1.0}))),
+            "swarm.toml: method.step: local step 'sgd' has no parameter 'lrr'; did you mean 'lr'? ",
+        ),
+        (
+            with_(method=MethodSettings(step=Piece("sgd", {"lr": "fast"}))),
+            "swarm.toml: method.step: local step 'sgd': parameter 'lr': expected float, got str",
+        ),
     ],
 )
 def test_a_wrong_piece_is_named_with_its_setting(swarm: SwarmFile, line: str) -> None:

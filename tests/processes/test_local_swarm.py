@@ -191,6 +191,7 @@ def test_two_daemons_cannot_share_a_folder(make_swarm: Callable[..., LocalSwarm]
     )
     assert second.returncode == 2
     assert len(second.stderr.splitlines()) == 1
+    assert "store.folder: another daemon runs here (pid " in second.stderr
     assert daemon.status() is not None
 
 

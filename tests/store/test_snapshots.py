@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from peer.core.messages import Manifest
 from peer.errors import IntegrityError, StoreError
 from peer.store.atomic import Sink
 from peer.store.snapshots import Kind, Origin, Snapshot, SnapshotStore, verify_file
@@ -196,42 +195,6 @@ def test_power_may_fail_after_any_call(tmp_path: Path) -> None:
             assert (newest.header.round if newest else 0) >= promised
             if newest is not None:
                 assert newest.path.read_bytes() == content(newest.header.round)
-
-
-def manifest(sha256: str) -> Manifest:
-    return Manifest(
-        swarm=b"s" * 32,
-        space=b"p" * 32,
-        author=b"a" * 32,
-        seq=9,
-        round=1,
-        steps=10,
-        samples=100,
-        degree=4,
-        size_bytes=1000,
-        sha256=bytes.fromhex(sha256),
-        signature=b"\x01" * 64,
-    )
-
-
-def test_the_signed_manifest_is_there_after_a_restart(tmp_path: Path) -> None:
-    store = new_store(tmp_path)
-    snapshot = commit(store, 1, "snapshot")
-    signed = manifest(snapshot.header.sha256)
-    store.attach(snapshot.path, signed)
-    found = new_store(tmp_path).newest_sound("snapshot")
-    assert found is not None
-    assert found.header.manifest == signed
-    assert found.header.sha256 == snapshot.header.sha256
-
-
-def test_a_manifest_of_other_bytes_is_refused(tmp_path: Path) -> None:
-    store = new_store(tmp_path)
-    snapshot = commit(store, 1, "snapshot")
-    with pytest.raises(IntegrityError, match="another file"):
-        store.attach(snapshot.path, manifest("00" * 32))
-    with pytest.raises(IntegrityError, match="missing"):
-        store.attach(tmp_path / "snapshot-0000000099.safetensors", manifest("00" * 32))
 
 
 def test_verify_file_reads_to_the_end(tmp_path: Path) -> None:
