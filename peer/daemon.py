@@ -239,6 +239,7 @@ class Daemon:
             sign_snapshot=self._sign_snapshot,
             last_snapshot=self._last_snapshot,
             start_members=self._swarm.rounds.start_members,
+            interval_s=self._swarm.rounds.interval_s,
             restart=Backoff(train.restart_backoff_s, train.restart_backoff_max_s),
             rng=self._rng,
             on_round=lambda: self.reporting.note_round(),

@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -54,7 +54,7 @@ class Progress:
     num_crashes: int = 0
     last_error: str = ""
     round_s: float = 0.0  # duration of the last round
-    round_began: float = field(default=0.0)
+    round_began: float = -math.inf
 
 
 class Learning:
@@ -74,6 +74,7 @@ class Learning:
         sign_snapshot: Callable[[Trained, int, int], Manifest],
         last_snapshot: Snapshot | None,
         start_members: int,
+        interval_s: float,
         restart: Backoff,
         rng: Uniform,
         on_round: Callable[[], None],
@@ -85,6 +86,7 @@ class Learning:
         self._sign_snapshot = sign_snapshot
         self._last_snapshot = last_snapshot
         self._start_members = start_members
+        self._interval_s = interval_s
         self._restart = restart
         self._rng = rng
         self._on_round = on_round
@@ -118,6 +120,9 @@ class Learning:
 
     async def _round(self, exchange: ExchangeCore) -> None:
         progress = self.progress
+        if (next_round_at := progress.round_began + self._interval_s) > trio.current_time():
+            self._wait_state("the time of the next round")
+            await trio.sleep_until(next_round_at)
         progress.round_began = trio.current_time()
         progress.state, progress.waiting_for = "training", ""
         trained = await self._train(exchange.round)

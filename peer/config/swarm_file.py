@@ -61,6 +61,17 @@ class RoundSettings(Section, frozen=True, kw_only=True):
             smaller="early peers train alone at first and the others catch up",
         ),
     ] = 1
+    interval_s: Annotated[
+        float,
+        knob(
+            "Least time from the beginning of a round to the beginning of the next one; 0: as fast as it goes.",
+            unit="s",
+            ge=0.0,
+            le=86_400 * 7,
+            larger="less traffic, work and wear of the disk; learning takes longer",
+            smaller="a small model keeps its devices busy without a pause",
+        ),
+    ] = 0.0
     quorum: Annotated[
         float,
         knob(
@@ -189,8 +200,12 @@ class SwarmFile(Section, frozen=True, kw_only=True):
 
 
 def canonical(swarm: SwarmFile) -> bytes:
-    """Return the one spelling of what `swarm` says: JSON with sorted keys, defaults filled in, `2.0` as `2`."""
-    return msgspec.json.encode(_whole_numbers_as_int(msgspec.to_builtins(swarm)), order="sorted")
+    """Return the one spelling of what `swarm` says: JSON with sorted keys, without what is at its default, `2.0` as `2`.
+
+    So a version that adds a setting finds the old id for a file that does not use it. The price: a default, once
+    released, can never change, or peers of two versions would agree on the id and not on the rule.
+    """
+    return msgspec.json.encode(_whole_numbers_as_int(_without_defaults(swarm)), order="sorted")
 
 
 def swarm_id(swarm: SwarmFile) -> bytes:
@@ -200,7 +215,16 @@ def swarm_id(swarm: SwarmFile) -> bytes:
 
 def example_swarm() -> SwarmFile:
     """Return the swarm that `murmuration init` proposes: a small one that learns scikit-learn's digits."""
-    return SwarmFile(name="digits", task=Piece("digits-mlp"))
+    return SwarmFile(name="digits", task=Piece("digits-mlp"), rounds=RoundSettings(interval_s=1.0))
+
+
+def _without_defaults(section: Section) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        value = getattr(section, field.name)
+        if value != field.default:
+            said[field.name] = _without_defaults(value) if isinstance(value, Section) else msgspec.to_builtins(value)
+    return said
 
 
 def _whole_numbers_as_int(value: Any) -> Any:

@@ -139,7 +139,7 @@ class Libp2pTransport:
         try:
             await self._swarm.listen(*[Multiaddr(address) for address in self._listen])
         except (OpenConnectionError, MultiaddrError, ValueError) as error:
-            raise ConfigError(f"cannot listen on {error}") from error
+            raise ConfigError(f"net.listen: cannot listen on {error}") from error
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._swarm.run)
             await self._swarm.event_background_nursery_created.wait()

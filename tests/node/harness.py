@@ -128,7 +128,13 @@ class MemorySwarm:
         self._exchange = {"deadline_s": 20.0, "max_model_bytes": 1000, **exchange}
 
     def make(
-        self, name: str, *, start_members: int = 1, incarnation: int = 1, executor: ScriptedExecutor | None = None
+        self,
+        name: str,
+        *,
+        start_members: int = 1,
+        incarnation: int = 1,
+        interval_s: float = 0.0,
+        executor: ScriptedExecutor | None = None,
     ) -> InProcessPeer:
         identity = Identity(name.encode().ljust(32, b"."))
         folder = self._folder / name
@@ -169,6 +175,7 @@ class MemorySwarm:
             sign_snapshot=_signer(identity, incarnation),
             last_snapshot=None,
             start_members=start_members,
+            interval_s=interval_s,
             restart=Backoff(1.0, 8.0),
             rng=rng,
             on_round=lambda: None,
