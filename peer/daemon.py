@@ -24,7 +24,8 @@ from peer.config.swarm_file import SwarmFile, swarm_id
 from peer.control.http import ControlAddress, serve_control
 from peer.control.metrics import Metrics
 from peer.core.backoff import Backoff
-from peer.core.exchange import ExchangeConfig, ExchangeCore
+from peer.core.exchange import ExchangeCore
+from peer.core.exchange_events import ExchangeConfig
 from peer.core.membership import MembershipConfig, MembershipCore
 from peer.core.messages import Hello, Manifest, PeerRecord
 from peer.errors import ConfigError

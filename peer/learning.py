@@ -23,7 +23,8 @@ import trio
 
 from peer.control.status import State
 from peer.core.backoff import Backoff, Uniform
-from peer.core.exchange import CheckModel, ExchangeCore, Phase, RoundReady
+from peer.core.exchange import ExchangeCore, Phase
+from peer.core.exchange_events import CheckModel, RoundReady
 from peer.core.messages import Manifest
 from peer.errors import StoreError, TrainerError
 from peer.node import Node

@@ -19,7 +19,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from peer.core.exchange import CheckModel, ExchangeCore, Misbehaved, ModelDropped, RoundReady
+from peer.core.exchange import ExchangeCore
+from peer.core.exchange_events import CheckModel, Misbehaved, ModelDropped, RoundReady
 from peer.core.membership import BadRecord, IncarnationBehind, MembershipCore, ViewChanged
 from peer.core.messages import Manifest, Message, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from peer.errors import FetchError

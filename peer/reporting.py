@@ -11,7 +11,7 @@ from peer.config.peer_file import PeerFile
 from peer.config.swarm_file import SwarmFile, swarm_id
 from peer.control.metrics import Metrics
 from peer.control.status import NeighbourRow, SavedStatus, Status, TrainerStatus
-from peer.core.exchange import MixSlot
+from peer.core.exchange_events import MixSlot
 from peer.core.messages import PeerId
 from peer.learning import Learning, Progress
 from peer.net.transport import Transport

@@ -200,7 +200,7 @@ class SwarmFile(Section, frozen=True, kw_only=True):
 
 
 def canonical(swarm: SwarmFile) -> bytes:
-    """Return the one spelling of what `swarm` says: JSON with sorted keys, without what is at its default, `2.0` as `2`.
+    """Return the one spelling of what `swarm` says: sorted JSON, without what is at its default, `2.0` as `2`.
 
     So a version that adds a setting finds the old id for a file that does not use it. The price: a default, once
     released, can never change, or peers of two versions would agree on the id and not on the rule.

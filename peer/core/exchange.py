@@ -37,12 +37,21 @@ import enum
 import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 
-from peer.core.backoff import Backoff, Uniform
+from peer.core.backoff import Uniform
+from peer.core.exchange_events import (
+    CheckModel,
+    ExchangeConfig,
+    ExchangeEvent,
+    Misbehaved,
+    MixSlot,
+    ModelDropped,
+    RoundReady,
+)
 from peer.core.feed import Feed, FeedInput, FeedState
 from peer.core.inbox import Entry, Inbox
-from peer.core.messages import Digest, Manifest, Message, Model, Offer, PeerId, Refuse, Seen, Want
+from peer.core.messages import Manifest, Message, Model, Offer, PeerId, Refuse, Seen, Want
+from peer.core.offers import Offers
 
 MAX_OUTSIDERS = 256  # linked peers that are not neighbours and whose newest offer is remembered
 MAX_AUTHORS = 4096  # authors whose newest `seq` is remembered, least recently heard forgotten first
@@ -55,82 +64,6 @@ class Phase(enum.Enum):
     GATHERING = "gathering"
     MIXING = "mixing"
     DONE = "done"
-
-
-@dataclass(frozen=True)
-class ExchangeConfig:
-    """Knobs of the exchange; see `swarm.toml` and `peer.toml` for their meaning to the operator."""
-
-    swarm: Digest
-    space: Digest
-    max_model_bytes: int
-    total_rounds: int = 0  # 0: for ever
-    quorum: float = 1.0  # share of the linked neighbours that must be fresh, 0..1
-    deadline_s: float = 10.0
-    max_age_rounds: int = 2
-    max_requests: int = 8  # under way at once, over all authors
-    max_attempts: int = 4  # per snapshot
-    request_timeout_s: float = 30.0  # without the time that the bytes take ...
-    min_rate_bytes_s: float = 100_000.0  # ... at this rate
-    offer_retry: Backoff = Backoff(base_s=1.0, cap_s=30.0)
-    fetch_retry: Backoff = Backoff(base_s=0.2, cap_s=10.0)
-
-
-@dataclass(frozen=True)
-class MixSlot:
-    """One snapshot that takes part in a mixing event."""
-
-    peer: PeerId
-    manifest: Manifest
-    age_rounds: int  # own round minus the author's, never negative
-    age_s: float  # between its first offer to us and the mixing event, by our clock
-
-
-@dataclass(frozen=True)
-class CheckModel:
-    """The answer to `request_id` is here and matches its hash: look whether it may be mixed, then call `checked`."""
-
-    peer: PeerId
-    manifest: Manifest
-    request_id: int
-
-
-@dataclass(frozen=True)
-class RoundReady:
-    """Mix these, then call `mixed`; the round after it is `next_round`."""
-
-    round: int
-    next_round: int
-    slots: tuple[MixSlot, ...]
-    num_expected: int
-    met_quorum: bool
-
-
-@dataclass(frozen=True)
-class ModelDropped:
-    """Nobody needs the file of this snapshot any more."""
-
-    manifest: Manifest
-
-
-@dataclass(frozen=True)
-class Misbehaved:
-    """A peer broke the protocol in a way that no loss, repetition or reordering explains."""
-
-    peer: PeerId
-    kind: str
-
-
-ExchangeEvent = CheckModel | RoundReady | ModelDropped | Misbehaved
-
-
-@dataclass
-class _Outgoing:
-    """The newest own snapshot on its way to one neighbour."""
-
-    seq: int
-    attempts: int = 0
-    due_at: float | None = None  # None: seen, nothing more to do
 
 
 class ExchangeCore:
@@ -161,8 +94,7 @@ class ExchangeCore:
         self._newest_seq: OrderedDict[PeerId, tuple[int, bytes]] = OrderedDict()
         self._turns = 0
         self._inbox = Inbox()
-        self._published: deque[Manifest] = deque(maxlen=2)
-        self._outgoing: dict[PeerId, _Outgoing] = {}
+        self._offers = Offers(config.offer_retry, rng)
         self._deadline: float | None = None
         self._next_round = first_round
         self._queue: deque[tuple[PeerId, Message]] = deque()
@@ -189,13 +121,13 @@ class ExchangeCore:
     def link_up(self, peer: PeerId, now: float) -> None:
         """A link to `peer` stands: it can be sent messages."""
         self._linked.add(peer)
-        self._outgoing.pop(peer, None)  # whatever was seen before the link broke, say it again
+        self._offers.forget(peer)  # whatever was seen before the link broke, say it again
         self._offer_to(peer, now)
 
     def link_down(self, peer: PeerId, now: float) -> None:
         """The link to `peer` is gone; it is not waited for until it is back."""
         self._linked.discard(peer)
-        self._outgoing.pop(peer, None)
+        self._offers.forget(peer)
         self._outsiders.pop(peer, None)
         feed = self._feeds.get(peer)
         if feed is not None and feed.apply(FeedInput.LOST) is FeedState.IDLE:
@@ -207,9 +139,7 @@ class ExchangeCore:
         """Offer the result of this round's training and start to gather. Phase must be TRAINING."""
         if self.phase is not Phase.TRAINING:
             raise ValueError(f"publish in phase {self.phase.value}")
-        if self._published and manifest.seq <= self._published[-1].seq:
-            raise ValueError("seq must grow")
-        self._published.append(manifest)
+        self._offers.publish(manifest)
         self.phase = Phase.GATHERING
         self._deadline = now + self.config.deadline_s
         for peer in self.neighbours:
@@ -218,7 +148,7 @@ class ExchangeCore:
 
     def republish(self, manifest: Manifest, now: float) -> None:
         """Offer a snapshot outside a round: the last one of an earlier life, once training is over."""
-        self._published.append(manifest)
+        self._offers.publish(manifest)
         for peer in self.neighbours:
             self._offer_to(peer, now)
 
@@ -268,9 +198,7 @@ class ExchangeCore:
             case Offer(manifest=manifest):
                 self._receive_offer(manifest, sender, now)
             case Seen(seq=seq):
-                outgoing = self._outgoing.get(sender)
-                if outgoing is not None and outgoing.seq == seq:
-                    outgoing.due_at = None
+                self._offers.seen(sender, seq)
             case Want():
                 self._receive_want(message, sender)
             case Model():
@@ -283,19 +211,16 @@ class ExchangeCore:
 
     def messages_to_send(self, now: float) -> list[tuple[PeerId, Message]]:
         """Return and forget what is to be sent now."""
-        for peer, outgoing in self._outgoing.items():
-            if outgoing.due_at is not None and outgoing.due_at <= now:
-                outgoing.due_at = now + self.config.offer_retry.delay(outgoing.attempts, self._rng)
-                outgoing.attempts += 1
-                self.counters["offers_sent"] += 1
-                self._queue.append((peer, Offer(self._published[-1])))
+        offers = self._offers.due(now)
+        self.counters["offers_sent"] += len(offers)
+        self._queue.extend(offers)
         messages = list(self._queue)
         self._queue.clear()
         return messages
 
     def get_timer(self) -> float | None:
         """When `handle_timer` (or `messages_to_send`) has something to do, if nothing else happens."""
-        timers = [feed.timer for feed in self._feeds.values()] + [out.due_at for out in self._outgoing.values()]
+        timers = [feed.timer for feed in self._feeds.values()] + [self._offers.next_due()]
         if self.phase is Phase.GATHERING:
             timers.append(self._deadline)
         return min((timer for timer in timers if timer is not None), default=None)
@@ -340,19 +265,15 @@ class ExchangeCore:
     # Sending -----------------------------------------------------------------------------------------------------
 
     def _offer_to(self, peer: PeerId, now: float) -> None:
-        if not self._published or peer not in self._linked or peer not in self.neighbours:
-            return
-        newest = self._published[-1].seq
-        outgoing = self._outgoing.get(peer)
-        if outgoing is None or outgoing.seq != newest:
-            self._outgoing[peer] = _Outgoing(seq=newest, due_at=now)
+        if peer in self._linked and peer in self.neighbours:
+            self._offers.begin(peer, now)
 
     def _receive_want(self, want: Want, sender: PeerId) -> None:
-        for manifest in self._published:
-            if manifest.sha256 == want.sha256 and want.offset <= manifest.size_bytes:
-                self.counters["models_served"] += 1
-                self._queue.append((sender, Model(want.request_id, want.sha256, manifest.size_bytes, want.offset)))
-                return
+        manifest = self._offers.find(want.sha256)
+        if manifest is not None and want.offset <= manifest.size_bytes:
+            self.counters["models_served"] += 1
+            self._queue.append((sender, Model(want.request_id, want.sha256, manifest.size_bytes, want.offset)))
+            return
         self.counters["requests_unknown"] += 1
         self._queue.append((sender, Refuse(want.request_id, "unknown")))
 
@@ -470,7 +391,7 @@ class ExchangeCore:
 
     def _forget(self, peer: PeerId) -> None:
         self._feeds.pop(peer, None)
-        self._outgoing.pop(peer, None)
+        self._offers.forget(peer)
         self._inbox.remove(peer)
         self._emit_dropped()
 

@@ -6,16 +6,8 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from peer.core.exchange import (
-    CheckModel,
-    ExchangeConfig,
-    ExchangeCore,
-    ExchangeEvent,
-    Misbehaved,
-    ModelDropped,
-    Phase,
-    RoundReady,
-)
+from peer.core.exchange import ExchangeCore, Phase
+from peer.core.exchange_events import CheckModel, ExchangeConfig, ExchangeEvent, Misbehaved, ModelDropped, RoundReady
 from peer.core.messages import Manifest, Message, Model, PeerId, Refuse, Want
 
 SWARM = b"s" * 32

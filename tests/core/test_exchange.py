@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from peer.core.exchange import MAX_OUTSIDERS, CheckModel, ModelDropped, Phase, RoundReady
+from peer.core.exchange import MAX_OUTSIDERS, Phase
+from peer.core.exchange_events import CheckModel, ModelDropped, RoundReady
 from peer.core.feed import TRANSITIONS, FeedInput, FeedState
 from peer.core.messages import Goodbye, Hello, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from tests.core.harness import Net, answer_to, core, events, kinds_of_misbehaviour, manifest

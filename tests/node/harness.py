@@ -17,7 +17,8 @@ from pathlib import Path
 import trio
 
 from peer.core.backoff import Backoff
-from peer.core.exchange import ExchangeConfig, ExchangeCore
+from peer.core.exchange import ExchangeCore
+from peer.core.exchange_events import ExchangeConfig
 from peer.core.membership import MembershipConfig, MembershipCore
 from peer.core.messages import Hello, Manifest, PeerRecord
 from peer.errors import StoreError, TrainerError

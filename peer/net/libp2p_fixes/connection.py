@@ -20,6 +20,7 @@ from peer.net.libp2p_fixes.yamux import Yamux
 if TYPE_CHECKING:
     from peer.net.libp2p_fixes.swarm import BoundedSwarm
 
+MAX_STRIKES = 256  # an honest peer may ask for protocols that we do not speak, but not for ever
 HANDLER_GRACE_S = 5.0  # for handlers to notice that their connection is gone
 
 
@@ -32,11 +33,16 @@ class Connection(SwarmConn):
     def __init__(self, muxed_conn: Yamux, swarm: BoundedSwarm, direction: str) -> None:
         super().__init__(muxed_conn, swarm, direction=direction)
         self.set_transport_info(muxed_conn.get_transport_addresses(), muxed_conn.get_connection_type())
-        muxed_conn.on_violation = self._note_violation
+        muxed_conn.on_violation = self.strike
         self._num_negotiating = 0
+        self._num_strikes = 0
 
-    def _note_violation(self, kind: str) -> None:
-        self.swarm.faults.note(kind, str(self.muxed_conn.peer_id))
+    def strike(self, kind: str, **detail: object) -> None:
+        """Count a rule that the remote broke; after `MAX_STRIKES` its connection goes."""
+        self.swarm.faults.note(kind, str(self.muxed_conn.peer_id), **detail)
+        self._num_strikes += 1
+        if self._num_strikes > MAX_STRIKES:
+            self.abort("too many broken rules")
 
     @property
     def is_inbound(self) -> bool:
@@ -89,7 +95,7 @@ class Connection(SwarmConn):
 
     async def _handle_muxed_stream(self, muxed_stream: IMuxedStream) -> None:
         if self._num_negotiating >= self.swarm.limits.max_negotiating_per_peer:
-            self._note_violation("too_many_negotiating")
+            self.strike("too_many_negotiating")
             await muxed_stream.reset()
             return
         stream = self._wrap(muxed_stream)
@@ -97,7 +103,7 @@ class Connection(SwarmConn):
         try:
             await self.swarm.common_stream_handler(stream)
         except Exception as error:  # boundary: a handler's error must end nothing but its stream
-            self.swarm.faults.note("handler_crash", str(self.muxed_conn.peer_id), error=repr(error))
+            self.strike("handler_crash", error=repr(error))
         finally:
             self.remove_stream(stream)
             if not muxed_stream.is_over:  # type: ignore[attr-defined]  # ours: YamuxStream

@@ -74,11 +74,12 @@ class Host(BasicHost):
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         """Serve one inbound stream; an exception is the connection's to count."""
         assert isinstance(net_stream, NetStream)
-        assert isinstance(net_stream.swarm_conn, Connection)
+        connection = net_stream.swarm_conn
+        assert isinstance(connection, Connection)
         try:
-            protocol = await self._negotiate(net_stream)
+            protocol = await self._negotiate(net_stream, connection)
         finally:
-            net_stream.swarm_conn.negotiated()
+            connection.negotiated()
         if protocol is None:
             return
         net_stream.set_protocol(TProtocol(protocol))
@@ -89,7 +90,7 @@ class Host(BasicHost):
         except (*BROKEN, trio.TooSlowError, identify.DecodeError):
             pass  # the library's own protocols raise when a remote leaves; ours never do
 
-    async def _negotiate(self, stream: NetStream) -> str | None:
+    async def _negotiate(self, stream: NetStream, connection: Connection) -> str | None:
         protocols = {str(protocol) for protocol in self.multiselect.get_protocols() if protocol is not None}
         refused: list[str] = []
         try:
@@ -102,7 +103,7 @@ class Host(BasicHost):
         if refused:
             fault, detail = "unknown_protocol", refused[0][:64]
         if fault:
-            self._network.faults.note(fault, str(stream.muxed_conn.peer_id), detail=detail)
+            connection.strike(fault, detail=detail)
         return None
 
     # Identify

@@ -32,6 +32,7 @@ from multiaddr import Multiaddr
 
 TAG_BYTES = 16
 MAX_PLAINTEXT = 65535 - TAG_BYTES
+BAD_RECORD = "bad_record"
 MAX_NONCE = 2**64 - 1  # reserved by the specification: the connection ends before
 
 
@@ -58,7 +59,7 @@ class Cipher:
         try:
             return self._aead.decrypt(self._nonce(), ciphertext, None)
         except InvalidTag:
-            raise ConnectionClosedError("a record was altered on the way") from None
+            raise ConnectionClosedError("a record was altered on the way", close_reason=BAD_RECORD) from None
 
 
 class NoiseSession(ISecureConn):

@@ -25,7 +25,7 @@ import trio
 from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.connection_types import ConnectionType
 from libp2p.custom_types import TProtocol
-from libp2p.io.exceptions import IOException
+from libp2p.io.exceptions import ConnectionClosedError, IOException
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from multiaddr import Multiaddr
@@ -109,6 +109,8 @@ class Yamux(IMuxedConn):
             self.on_violation(str(error))
             self._end(str(error))
         except IOException as error:
+            if isinstance(error, ConnectionClosedError) and error.close_reason:
+                self.on_violation(error.close_reason)
             self._end(str(error))
         scope.cancel()
 
