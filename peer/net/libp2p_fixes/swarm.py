@@ -215,6 +215,9 @@ class BoundedSwarm(Swarm):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._announce, connection)
                 await connection.start()
+        except Exception as error:  # boundary: a mistake of ours in one connection must not end the others
+            connection.abort("crashed")
+            self.faults.note("connection_crash", str(connection.muxed_conn.peer_id), error=repr(error))
         finally:
             self.remove_conn(connection)
             with trio.CancelScope(shield=True):  # the notifees only edit tables
