@@ -30,7 +30,7 @@ async def test_a_broken_muxer_rule_costs_the_connection(stage, data, fault):
         muxer = await stage.muxer()
         if fault == "control_flood":
             stop_reading(muxer)
-        muxer._send_frame(data)
+        muxer._outgoing.put(data)
         await stage.honest_peer_goes_on()
         await stage.attacker_is_out()
         await stage.counted(fault)
@@ -50,7 +50,7 @@ async def test_an_altered_record_costs_the_connection(stage):
     with stage.one_fault("bad_record"):
         muxer = await stage.muxer()
         muxer.secured_conn._sealing._count += 1  # what is sealed with another nonce cannot be opened
-        muxer._send_frame(frame(PING, SYN, 0))
+        muxer._outgoing.put(frame(PING, SYN, 0))
         await stage.attacker_is_out()
         await stage.counted("bad_record")
     await stage.honest_peer_goes_on()
@@ -113,7 +113,7 @@ async def test_a_flood_of_streams_is_refused(stage):
 async def test_a_flood_without_end_costs_the_connection(stage):
     muxer = await stage.muxer()
     for i in range(10_000):
-        muxer._send_frame(frame(WINDOW_UPDATE, SYN, 1001 + 2 * i))
+        muxer._outgoing.put(frame(WINDOW_UPDATE, SYN, 1001 + 2 * i))
     await stage.attacker_is_out()
     assert stage.victim.faults["too_many_streams"] == 1
     await stage.honest_peer_goes_on()

@@ -5,10 +5,10 @@ spec.md, version 0). There the read loop answers under the write lock, so that t
 buffers stop for ever; a cancelled write leaves half a frame on the wire; a remote may open streams and ping without
 bound; a vanished remote is never noticed.
 
-Three tasks run a connection. The reader takes frames off the wire and never waits for anything else: what it answers
-(ACK, pong, resets) goes into `_control`. The writer sends `_control` first, then `_frames`, up to `BATCH` bytes per
-system call. Streams append to `_frames` while it holds less than `QUEUE`; so a cancelled sender leaves only whole
-frames behind. The third task, `tick`, is called from outside every few seconds and notices silence.
+Two tasks run a connection. The reader takes frames off the wire and never waits for anything else: what it answers
+(ACK, pong, resets) is queued before the frames of the streams. The writer takes all that is queued, up to `BATCH`
+bytes per system call. Streams queue while there is room; so a cancelled sender leaves only whole frames behind.
+`tick`, called from outside every few seconds, notices silence.
 
 Bounds on a remote: at most `max_streams_per_peer` inbound streams; per stream one window; `WINDOW_BUDGET` of window
 growth per connection; `MAX_CONTROL` bytes of answers that it does not read; `write_stall_s` without taking anything.
@@ -31,6 +31,7 @@ from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from multiaddr import Multiaddr
 from trio.lowlevel import ParkingLot, checkpoint
 
+from peer.net.libp2p_fixes.yamux_outgoing import Outgoing
 from peer.net.libp2p_fixes.yamux_stream import YamuxStream
 from peer.net.limits import CLEANUP_S, Limits
 
@@ -39,9 +40,6 @@ DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 HEADER = struct.Struct("!BBHII")  # version, type, flags, stream, length
 
-BATCH = 256 * 1024
-QUEUE = 256 * 1024
-MAX_CONTROL = 64 * 1024
 MAX_REFUSED = 256  # streams beyond the limit; a peer that goes on regardless is not an honest one
 WINDOW_BUDGET = 8 * 1024 * 1024
 
@@ -69,13 +67,7 @@ class Yamux(IMuxedConn):
         self._next_id = 1 if conn.is_initiator else 2
         self._accepted: deque[YamuxStream] = deque()
         self._acceptable = ParkingLot()
-        self._control: list[bytes] = []
-        self._frames: deque[bytes] = deque()
-        self._queued = 0
-        self._room = ParkingLot()
-        self._to_write = ParkingLot()
-        self._written = ParkingLot()
-        self._is_writing = False
+        self._outgoing = Outgoing()
         self._window_budget = WINDOW_BUDGET
         self._last_heard = 0.0
         self._ping_sent: float | None = None
@@ -117,10 +109,9 @@ class Yamux(IMuxedConn):
     async def close(self) -> None:
         """Say goodbye, send what is queued within `close_s`, and close."""
         if self._failure is None and self.event_started.is_set():
-            self._send_frame(HEADER.pack(0, GO_AWAY, 0, 0, 0))
+            self._outgoing.put(HEADER.pack(0, GO_AWAY, 0, 0, 0))
             with trio.CancelScope(deadline=trio.current_time() + self._limits.close_s, shield=True):
-                while (self._control or self._frames or self._is_writing) and self._failure is None:
-                    await self._written.park()
+                await self._outgoing.wait_until_sent()
         self.abort("closed by us")
 
     def abort(self, reason: str) -> None:
@@ -135,10 +126,8 @@ class Yamux(IMuxedConn):
         for stream in list(self._streams.values()):
             stream.fail(reason)
         self._streams.clear()
-        self._control.clear()
-        self._frames.clear()
-        for lot in (self._acceptable, self._room, self._written):
-            lot.unpark_all()
+        self._outgoing.end()
+        self._acceptable.unpark_all()
         self.event_closed.set()
 
     def tick(self, now: float) -> None:
@@ -206,7 +195,7 @@ class Yamux(IMuxedConn):
         stream = YamuxStream(self, self._next_id, is_initiator=True)
         self._next_id += 2
         self._streams[stream.stream_id] = stream
-        self._send_frame(HEADER.pack(0, WINDOW_UPDATE, SYN, stream.stream_id, 0))
+        self._outgoing.put(HEADER.pack(0, WINDOW_UPDATE, SYN, stream.stream_id, 0))
         return stream
 
     async def accept_stream(self) -> YamuxStream:
@@ -236,40 +225,28 @@ class Yamux(IMuxedConn):
 
     async def wait_for_room(self) -> None:
         """Wait until the queue of outgoing frames takes one more; returns also when the connection has ended."""
-        while self._queued >= QUEUE and self._failure is None:
-            await self._room.park()
+        await self._outgoing.wait_for_room()
 
     def send_data(self, stream_id: int, piece: memoryview) -> None:
         """Queue one data frame."""
-        self._send_frame(b"".join((HEADER.pack(0, DATA, 0, stream_id, len(piece)), piece)))
+        self._outgoing.put(b"".join((HEADER.pack(0, DATA, 0, stream_id, len(piece)), piece)))
 
     def send_fin(self, stream_id: int) -> None:
         """Queue the end of our half of a stream, behind its data."""
-        self._send_frame(HEADER.pack(0, WINDOW_UPDATE, FIN, stream_id, 0))
+        self._outgoing.put(HEADER.pack(0, WINDOW_UPDATE, FIN, stream_id, 0))
 
     def send_reset(self, stream_id: int) -> None:
         """Queue a reset, behind the stream's data."""
-        self._send_frame(HEADER.pack(0, WINDOW_UPDATE, RST, stream_id, 0))
+        self._outgoing.put(HEADER.pack(0, WINDOW_UPDATE, RST, stream_id, 0))
 
     def send_window_update(self, stream_id: int, increment: int) -> None:
         """Grant the remote `increment` more bytes."""
         self._send_control(WINDOW_UPDATE, 0, stream_id, increment)
 
-    def _send_frame(self, frame: bytes) -> None:
-        if self._failure is None:
-            self._frames.append(frame)
-            self._queued += len(frame)
-            self._to_write.unpark()
-
     def _send_control(self, kind: int, flags: int, stream_id: int, length: int) -> None:
-        if self._failure is not None:
-            return
-        if len(self._control) * HEADER.size >= MAX_CONTROL:
+        if not self._outgoing.put_first(HEADER.pack(0, kind, flags, stream_id, length)):
             self.on_violation("control_flood")
             self.abort("control_flood")
-            return
-        self._control.append(HEADER.pack(0, kind, flags, stream_id, length))
-        self._to_write.unpark()
 
     def _send_ping(self) -> None:
         if self._ping_sent is None:
@@ -278,27 +255,11 @@ class Yamux(IMuxedConn):
 
     async def _write_frames(self) -> None:
         while True:
-            while not self._control and not self._frames:
-                self._is_writing = False
-                self._written.unpark_all()
-                await self._to_write.park()
-            self._is_writing = True
-            batch = self._next_batch()
-            self._room.unpark_all()
+            batch = await self._outgoing.next_batch()
             with trio.move_on_after(self._limits.write_stall_s) as scope:
                 await self.secured_conn.write(batch)
             if scope.cancelled_caught:
                 raise ProtocolViolationError("stalled_write")
-
-    def _next_batch(self) -> bytes:
-        parts, self._control = self._control, []
-        size = 0
-        while self._frames and size < BATCH:
-            frame = self._frames.popleft()
-            size += len(frame)
-            parts.append(frame)
-        self._queued -= size
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     # Reading
 
