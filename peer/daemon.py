@@ -194,7 +194,7 @@ class Daemon:
             await self.node.view_changed.wait()
             await trio.sleep(ADDRESS_BOOK_PAUSE_S)
 
-    async def _serve_links(  # Links.run says that it has started
+    async def _serve_links(  # noqa: ASYNC128  # Links.run says that it has started
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         self._links_over = trio.Event()

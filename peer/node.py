@@ -251,6 +251,8 @@ class Node:
             part.unlink(missing_ok=True)  # it came too late: nobody waits for it any more
 
     def _provide(self, peer: PeerId, want: Want) -> tuple[Model, Path] | Refuse:
+        if self.links.is_banned(peer):
+            return Refuse(want.request_id, "banned")
         if self.exchange is None:
             return Refuse(want.request_id, "unknown")
         now = trio.current_time()

@@ -112,13 +112,17 @@ class Trainer:
         return Verdict()
 
     def mix(self, round: int, next_round: int, degree: int, slots: Sequence[Slot]) -> Mixed:
-        """Mix `slots` into the model, begin `next_round`, and write the checkpoint if it is due."""
+        """Mix `slots` into the model, begin `next_round`, and write the checkpoint if it is due.
+
+        Rounds left out mean that this peer was away: the neighbours' models then take the place of its own.
+        """
         self._train_once(round)  # done already, unless the trainer crashed since
         slots = sorted(slots, key=lambda slot: slot.manifest.author)  # the same sum whatever the order of arrival
         vectors = [self._map(slot.path) for slot in slots]
         own = self._x
         disagreement = _mean([distance(own, v) for v in vectors]) / max(norm(own), torch.finfo(own.dtype).tiny)
-        self._state.store["x"] = self._mixed(round, degree, slots, vectors)
+        catching_up = next_round > round + 1
+        self._state.store["x"] = self._mixed(round, degree, slots, vectors, catching_up=catching_up)
         self._state.begin(next_round)
         accuracy = self._accuracy()
         saved, save_error = self._save_if_due()
@@ -245,7 +249,9 @@ class Trainer:
         self._state.loss = float(loss[0])
         self._state.steps += len(batches)
 
-    def _mixed(self, round: int, degree: int, slots: Sequence[Slot], vectors: list[Tensor]) -> Tensor:
+    def _mixed(
+        self, round: int, degree: int, slots: Sequence[Slot], vectors: list[Tensor], *, catching_up: bool
+    ) -> Tensor:
         ctx = self._ctx(round, degree)
         store = self._state.store
         manifests = [slot.manifest for slot in slots]
@@ -257,7 +263,7 @@ class Trainer:
             samples=[m.samples for m in manifests],
             origin_version=[m.seq for m in manifests],
         )
-        hood = Hood.single(self._x, vectors, weigh(self._weights, meta, store, ctx))
+        hood = Hood.single(self._x, vectors, weigh(self._weights, meta, store, ctx, catching_up=catching_up))
         return self._mixer(hood, ctx, store)
 
     def _map(self, path: Path) -> Tensor:

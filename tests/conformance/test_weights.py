@@ -26,6 +26,15 @@ def test_weights_are_a_convex_combination(weights, c):
     assert (w.sum(1) < 1).all()  # some weight is left for oneself
 
 
+def test_a_node_that_catches_up_takes_the_others_in_the_same_proportions(weights, c):
+    w = weigh(weights, c.meta, None, c.ctx).w
+    catching_up = weigh(weights, c.meta, None, c.ctx, catching_up=True).w
+    heard = c.meta.ok.any(1)
+    assert heard.any()
+    torch.testing.assert_close(catching_up.sum(1), heard.to(torch.float64))
+    torch.testing.assert_close(catching_up[heard], (w / w.sum(1, keepdim=True))[heard])
+
+
 def test_a_batch_is_many_singles(weights, c):
     w = weigh(weights, c.meta, None, c.ctx).w
     for b in range(len(c.own)):

@@ -163,7 +163,7 @@ async def test_rounds_begin_no_faster_than_their_interval(tmp_path: Path, autoju
     async with memory_swarm(tmp_path, total_rounds=10, deadline_s=1.0) as swarm:
         peer = await swarm.start(swarm.make("a", interval_s=60.0, executor=ScriptedExecutor(tmp_path)))
         began = autojump_clock.current_time()
-        await swarm.until(lambda: peer.exchange.round == 1)
+        await swarm.until_round(1, peer)
         await swarm.until(lambda: peer.learning.progress.waiting_for == "the time of the next round")
         await swarm.until(lambda: peer.learning.progress.state == "done", within_s=10_000.0)
         assert 9 * 60.0 <= autojump_clock.current_time() - began < 9 * 60.0 + 10.0

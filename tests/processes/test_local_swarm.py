@@ -112,7 +112,11 @@ def test_finished_swarm_is_done_again_after_a_restart_and_teaches_a_latecomer(
     until(lambda: is_done(swarm.daemons[1]), of=swarm)
     latecomer.start()
     until(lambda: is_done(latecomer), of=swarm)
-    assert list(round_lines(latecomer.log_path))[-1]["num_mixed"] == 2
+    assert list(round_lines(latecomer.log_path))[-1]["num_mixed"] >= 1
+    taught = latecomer.status()
+    assert taught is not None
+    assert taught.accuracy_mixed is not None
+    assert taught.accuracy_mixed > 0.35, "in one mix; one round of its own reaches 0.2"
 
 
 def test_first_interrupt_saves_and_second_ends_at_once(make_swarm: Callable[..., LocalSwarm]) -> None:

@@ -126,6 +126,22 @@ def test_own_norm_sets_the_cap(tmp_path: Path) -> None:
         assert trainer.admit(path, manifest).reason == reason
 
 
+def test_who_was_away_takes_the_neighbours_model_in_place_of_its_own(tmp_path: Path) -> None:
+    trainer, teacher = Trainer(digits(tmp_path / "state")), Trainer(digits(tmp_path / "teacher", index=1))
+    state, taught = trainer.open(), teacher.open()
+    own, theirs = trainer.train(0), teacher.train(0)
+    slot = slot_of(taught, theirs, 0)
+    trainer.mix(0, 50, 1, [slot])
+    np.testing.assert_allclose(trainer._x.numpy(), values(theirs.path), rtol=1e-6)
+
+    stayed = Trainer(digits(tmp_path / "stayed"))
+    stayed.open()
+    stayed.train(0)
+    stayed.mix(0, 1, 1, [slot])
+    np.testing.assert_allclose(stayed._x.numpy(), (values(own.path) + values(theirs.path)) / 2, atol=1e-6)
+    assert state.space == taught.space
+
+
 def test_a_file_that_changed_after_admission_is_not_mixed(tmp_path: Path) -> None:
     trainer = Trainer(digits(tmp_path / "state"))
     state = trainer.open()
