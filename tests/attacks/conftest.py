@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from peer.net.link import LinkSettings
 from peer.net.links import Links, Received
 from peer.net.pace import Pace
 from peer.net.serve import serve_models
+from tests.waiting import until
 
 SWARM = bytes(32)
 ECHO = "/test/echo/1"
@@ -151,13 +151,6 @@ class Stage:
     async def attacker_is_out(self) -> None:
         """Wait until the victim has no connection to the attacker."""
         await until(lambda: self.attacker.peer_id not in self.victim.transport.connected_peers())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens at the other end of a socket."""
-    with trio.fail_after(GUARD_S):
-        while not condition():
-            await trio.sleep(0.002)
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from peer.net.libp2p_host import Libp2pTransport
 from peer.net.links import LinkDown, Links, LinkUp
 from peer.net.serve import serve_models
 from peer.train.inline import InlineExecutor
+from tests.waiting import until
 
 GUARD_S = 60  # only reached when something hangs
 SWARM = SwarmFile(
@@ -71,8 +72,21 @@ async def victim(folder: Path) -> AsyncIterator[Daemon]:
     async with trio.open_nursery() as nursery:
         address: ControlAddress = await nursery.start(daemon.run)
         assert address.unix_socket.exists()
+        await until(lambda: daemon.node.exchange is not None)
         yield daemon
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[tuple[Daemon, Attacker]]:
+    """Run a whole daemon and an attacker that it takes for a neighbour."""
+    with trio.fail_after(GUARD_S):
+        async with victim(folder) as daemon, trio.open_nursery() as nursery:
+            attacker = Attacker(daemon, folder / "weapon")
+            await nursery.start(attacker.run)
+            await until(lambda: ATTACKER.peer_id in neighbours(daemon))
+            yield daemon, attacker
+            nursery.cancel_scope.cancel()
 
 
 class Attacker:
@@ -166,14 +180,9 @@ ATTACKS: list[tuple[str, Content, dict[str, object], str]] = [
 async def test_bad_snapshot_costs_its_sender_the_connection_and_nothing_else(
     tmp_path: Path, content: Content, changes: dict[str, object], kind: str
 ) -> None:
-    with trio.fail_after(GUARD_S), structlog.testing.capture_logs() as logs:
-        async with victim(tmp_path) as daemon, trio.open_nursery() as nursery:
-            await until(lambda: daemon.node.exchange is not None)
-            attacker = Attacker(daemon, tmp_path / "weapon")
-            await nursery.start(attacker.run)
-            await until(lambda: ATTACKER.peer_id in neighbours(daemon))
-            width = daemon.learning.progress.opened.width  # type: ignore[union-attr]  # it trains
-            attacker.offer(content(width), **changes)
+    with structlog.testing.capture_logs() as logs:
+        async with stage(tmp_path) as (daemon, attacker):
+            attacker.offer(content(width(daemon)), **changes)
             await until(attacker.was_dropped)
 
             status = daemon.reporting.status()
@@ -181,45 +190,39 @@ async def test_bad_snapshot_costs_its_sender_the_connection_and_nothing_else(
             assert status.events.get("models_mixed", 0) == 0
             assert not daemon.node.links.is_linked(ATTACKER.peer_id)
             assert f'murmuration_faults_total{{kind="{kind}"}} 1.0' in daemon.metrics.render().decode()
-
-            before = status.round
-            await until(lambda: daemon.reporting.status().round >= before + 2)
-            nursery.cancel_scope.cancel()
+            await two_more_rounds(daemon)
     assert [line["kind"] for line in logs if line["event"] == "peer_misbehaved"] == [kind]
     assert not list((tmp_path / "state" / "inbox").iterdir()), "nothing of it is left"
 
 
 async def test_sound_snapshot_is_mixed(tmp_path: Path) -> None:
     """The attacker's tools work: with a sound model it is no attacker."""
-    with trio.fail_after(GUARD_S):
-        async with victim(tmp_path) as daemon, trio.open_nursery() as nursery:
-            await until(lambda: daemon.node.exchange is not None)
-            member = Attacker(daemon, tmp_path / "weapon")
-            await nursery.start(member.run)
-            await until(lambda: ATTACKER.peer_id in neighbours(daemon))
-            member.offer(vector(daemon.learning.progress.opened.width))  # type: ignore[union-attr]  # it trains
-            await until(lambda: daemon.reporting.status().events.get("models_mixed", 0) > 0)
-            assert daemon.reporting.status().faults == {}
-            nursery.cancel_scope.cancel()
+    async with stage(tmp_path) as (daemon, member):
+        member.offer(vector(width(daemon)))
+        await until(lambda: counter(daemon, "models_mixed") > 0)
+        assert daemon.reporting.status().faults == {}
 
 
 async def test_replayed_snapshot_is_not_fetched_again(tmp_path: Path) -> None:
-    with trio.fail_after(GUARD_S):
-        async with victim(tmp_path) as daemon, trio.open_nursery() as nursery:
-            await until(lambda: daemon.node.exchange is not None)
-            member = Attacker(daemon, tmp_path / "weapon")
-            await nursery.start(member.run)
-            await until(lambda: ATTACKER.peer_id in neighbours(daemon))
-            width = daemon.learning.progress.opened.width  # type: ignore[union-attr]  # it trains
-            member.offer(vector(width, 0.02), seq=2)
-            await until(lambda: counter(daemon, "models_admitted") == 1)
-            member.offer(vector(width, 0.01), seq=1)
-            await until(lambda: counter(daemon, "offers_replayed") == 1)
-            before = daemon.reporting.status().round
-            await until(lambda: daemon.reporting.status().round >= before + 2)
-            assert counter(daemon, "models_received") == 1
-            assert daemon.reporting.status().faults == {}
-            nursery.cancel_scope.cancel()
+    async with stage(tmp_path) as (daemon, member):
+        member.offer(vector(width(daemon), 0.02), seq=2)
+        await until(lambda: counter(daemon, "models_admitted") == 1)
+        member.offer(vector(width(daemon), 0.01), seq=1)
+        await until(lambda: counter(daemon, "offers_replayed") == 1)
+        await two_more_rounds(daemon)
+        assert counter(daemon, "models_received") == 1
+        assert daemon.reporting.status().faults == {}
+
+
+async def two_more_rounds(daemon: Daemon) -> None:
+    before = daemon.reporting.status().round
+    await until(lambda: daemon.reporting.status().round >= before + 2)
+
+
+def width(daemon: Daemon) -> int:
+    assert daemon.learning is not None
+    assert daemon.learning.progress.opened is not None
+    return daemon.learning.progress.opened.width
 
 
 def neighbours(daemon: Daemon) -> tuple[str, ...]:
@@ -228,9 +231,3 @@ def neighbours(daemon: Daemon) -> tuple[str, ...]:
 
 def counter(daemon: Daemon, name: str) -> int:
     return daemon.reporting.status().events.get(name, 0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens at the other end of a socket."""
-    while not condition():
-        await trio.sleep(0.005)

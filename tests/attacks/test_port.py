@@ -6,7 +6,9 @@ import psutil
 import pytest
 import trio
 
-from .conftest import LIMITS, until
+from tests.waiting import until
+
+from .conftest import LIMITS
 
 NOISE = b"\x13/multistream/1.0.0\n\x07/noise\n"
 CLIENT_HELLO = bytes.fromhex("1603010200010001fc0303") + bytes(500)

@@ -8,8 +8,9 @@ from peer.errors import FetchError, NetError
 from peer.net.fetch import MODEL_PROTOCOL
 from peer.net.framing import MessageReader, encode_frame
 from peer.net.link import LINK_PROTOCOL
+from tests.waiting import until
 
-from .conftest import DATA, PACE, SHA256, SWARM, until
+from .conftest import DATA, PACE, SHA256, SWARM
 
 HELLO = encode_frame(Hello(SWARM))
 FOUR_GIGABYTES = b"\xff\xff\xff\xff"

@@ -12,6 +12,7 @@ from peer.net.libp2p_host import Libp2pTransport
 from peer.net.limits import Limits
 from peer.net.memory import MemoryNetwork
 from peer.net.transport import Transport
+from tests.waiting import until
 
 GUARD_S = 20  # only reached when something hangs
 
@@ -72,9 +73,3 @@ def _guarded(test):
             return await test(*args, **kwargs)
 
     return run
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens at the other end of a socket."""
-    while not condition():
-        await trio.sleep(0.002)

@@ -5,8 +5,7 @@ import trio
 
 from peer.errors import ConfigError, NetError
 from peer.net.limits import Limits
-
-from .conftest import until
+from tests.waiting import until
 
 ECHO = "/test/echo/1"
 LARGE = 3 * 1024 * 1024
@@ -384,8 +383,7 @@ async def test_a_handler_may_be_cancelled_from_outside(pair):
 
     other.set_handler(ECHO, cancelled)
     stream = await one.open_stream(other.peer_id, ECHO)
-    while not scopes:
-        await trio.sleep(0.002)
+    await until(lambda: scopes)
     scopes[0].cancel()
     with pytest.raises(NetError):
         await stream.receive_some(1)
@@ -410,8 +408,7 @@ async def test_disconnect_is_seen_on_the_streams_of_both_ends(pair):
         await stream.receive_some(1)
     await failed.wait()
     assert list(one.connected_peers()) == []
-    while other.connected_peers():
-        await trio.sleep(0.002)
+    await until(lambda: not other.connected_peers())
     await one.disconnect(other.peer_id)
 
 
@@ -425,8 +422,7 @@ async def test_a_stopped_transport_is_seen_by_its_peers(build, start):
         nursery.cancel_scope.cancel()
     with pytest.raises(NetError):
         await stream.receive_some(1)
-    while one.connected_peers():
-        await trio.sleep(0.002)
+    await until(lambda: not one.connected_peers())
 
 
 async def test_a_transport_runs_again_after_its_peer_came_back(build, start):
@@ -438,8 +434,7 @@ async def test_a_transport_runs_again_after_its_peer_came_back(build, start):
         await stream.send_all(b"x")
         assert await receive_exactly(stream, 1) == b"x"
         await one.disconnect(other.peer_id)
-    while other.connected_peers():
-        await trio.sleep(0.002)
+    await until(lambda: not other.connected_peers())
     assert not other.faults
 
 
@@ -450,8 +445,7 @@ async def test_nothing_is_kept_for_connections_that_are_gone(start, nursery):
     for _ in range(50):
         await one.dial(other.addresses()[0])
         await one.disconnect(other.peer_id)
-    while len(tasks_below(nursery)) > before:
-        await trio.sleep(0.002)
+    await until(lambda: len(tasks_below(nursery)) <= before)
 
 
 def tasks_below(nursery) -> list:

@@ -11,6 +11,7 @@ from peer.identity import Identity
 from peer.net.link import LinkSettings
 from peer.net.links import LinkDown, Links, LinkUp, Received
 from peer.net.memory import MemoryNetwork, MemoryTransport
+from tests.waiting import until
 
 SWARM = bytes(32)
 OTHER_SWARM = bytes([1]) * 32
@@ -66,8 +67,7 @@ class Member:
                     self.received.append(event.message)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await trio.sleep(0.01)
+        await until(condition, within_s=1e6, every_s=0.01)  # virtual seconds
 
 
 def members(network: MemoryNetwork, count: int, settings: LinkSettings | None = None, **hellos: bytes) -> list[Member]:

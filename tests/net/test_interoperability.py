@@ -12,6 +12,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
 from peer.net.libp2p_host import Libp2pTransport
+from tests.waiting import until
 
 ECHO = "/test/echo/1"
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -84,10 +85,8 @@ async def test_the_library_dials_us_pings_and_identifies(ours, theirs):
         await stream.write(DATA[:100_000])
         assert await read_exactly(stream, 100_000) == DATA[:100_000]
         await stream.close()
-        while not theirs.get_peerstore().get_protocols(info.peer_id):
-            await trio.sleep(0.01)
+        await until(lambda: theirs.get_peerstore().get_protocols(info.peer_id))
         assert ECHO in theirs.get_peerstore().get_protocols(info.peer_id)
-        while theirs.get_id() not in ours._host.agents:
-            await trio.sleep(0.01)
+        await until(lambda: theirs.get_id() in ours._host.agents)
         assert ours._host.agents[theirs.get_id()].startswith("py-libp2p")
     assert not ours.faults

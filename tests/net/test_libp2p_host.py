@@ -14,6 +14,7 @@ from peer.net.libp2p_fixes.identify import AGENT
 from peer.net.libp2p_fixes.tcp import multiaddr_of, socket_address
 from peer.net.libp2p_host import Libp2pTransport
 from peer.net.limits import Limits
+from tests.waiting import until
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 GUARD_S = 20
@@ -21,12 +22,6 @@ GUARD_S = 20
 
 def new_transport(seed: int, *listen: str, limits: Limits | None = None) -> Libp2pTransport:
     return Libp2pTransport(seed.to_bytes(32, "big"), listen or [LOOPBACK], limits)
-
-
-async def until(condition) -> None:
-    with trio.fail_after(GUARD_S):
-        while not condition():
-            await trio.sleep(0.002)
 
 
 def test_the_peer_id_is_that_of_the_key():

@@ -8,6 +8,7 @@ from peer.core.messages import Hello, Seen
 from peer.net.libp2p_host import Libp2pTransport
 from peer.net.link import LinkSettings
 from peer.net.links import Links, LinkUp, Received
+from tests.waiting import until
 
 NUM_PEERS = 4
 GUARD_S = 20
@@ -39,13 +40,11 @@ async def test_everybody_dials_everybody_and_each_pair_has_one_link(nursery):
     for member in members:
         member.links.set_wanted(everybody)
     with trio.fail_after(GUARD_S):
-        while any(len(member.links.peers()) < NUM_PEERS - 1 for member in members):
-            await trio.sleep(0.002)
+        await until(lambda: all(len(member.links.peers()) == NUM_PEERS - 1 for member in members))
         for member in members:
             for peer in member.links.peers():
                 assert member.links.send(peer, Seen(1))
-        while any(len(member.heard) < NUM_PEERS - 1 for member in members):
-            await trio.sleep(0.002)
+        await until(lambda: all(len(member.heard) >= NUM_PEERS - 1 for member in members))
     for member in members:
         assert member.story == ["up"] * (NUM_PEERS - 1)
         assert member.heard == [Seen(1)] * (NUM_PEERS - 1)

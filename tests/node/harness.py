@@ -31,6 +31,7 @@ from peer.net.memory import MemoryNetwork, MemoryTransport
 from peer.net.pace import Pace
 from peer.node import Node
 from peer.train.executor import Mixed, Opened, Slot, Trained, Verdict
+from tests.waiting import until
 from topology.families import registry as families
 
 SWARM = b"s" * 32
@@ -197,9 +198,7 @@ class MemorySwarm:
 
     async def until(self, condition: Callable[[], bool], *, within_s: float = 300.0) -> None:
         """Let virtual time pass until the condition holds."""
-        with trio.fail_after(within_s):
-            while not condition():
-                await trio.sleep(0.05)
+        await until(condition, within_s=within_s, every_s=0.05)
 
     async def until_round(self, round: int, *peers: InProcessPeer) -> None:
         waited_for = peers or tuple(self.peers.values())
