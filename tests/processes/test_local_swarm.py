@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,7 +192,11 @@ def test_two_daemons_cannot_share_a_folder(make_swarm: Callable[..., LocalSwarm]
     daemon.start()
     until(lambda: daemon.status() is not None, of=swarm)
     second = subprocess.run(
-        ["murmuration", "run", str(daemon.folder)], capture_output=True, text=True, timeout=GUARD_S, check=False
+        [sys.executable, "-m", "peer.cli.main", "run", str(daemon.folder)],
+        capture_output=True,
+        text=True,
+        timeout=GUARD_S,
+        check=False,
     )
     assert second.returncode == 2
     assert len(second.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import resource
@@ -136,18 +137,22 @@ def test_kill_9_at_every_step(target: Path) -> None:
     assert target.read_bytes() == NEW
 
 
-@pytest.fixture
-def file_size_limit() -> Iterator[int]:
+@contextlib.contextmanager
+def file_size_limit(size_bytes: int) -> Iterator[None]:
+    """Hold for as short as possible: the limit is the whole process', also for a log that pytest writes into."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield 1000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_the_system_really_refuses(tmp_path: Path, file_size_limit: int) -> None:
-    atomic_write(tmp_path / "small", b"x" * file_size_limit)
-    with pytest.raises(StoreError, match="larger than this process"):
-        atomic_write(tmp_path / "large", b"x" * (file_size_limit + 1))
+def test_the_system_really_refuses(tmp_path: Path) -> None:
+    with file_size_limit(1000):
+        atomic_write(tmp_path / "small", b"x" * 1000)
+        with pytest.raises(StoreError, match="larger than this process"):
+            atomic_write(tmp_path / "large", b"x" * 1001)
     assert names(tmp_path) == ["small"]
 
 
