@@ -7,8 +7,7 @@ bound here, so that decoding a frame can never cost more than the frame.
     link stream   (one per pair)      Hello first, then Offer, Seen, Records, Goodbye in any order
     model stream  (one per request)   Want ->   <- Model + size_bytes raw bytes,  or  <- Refuse
 
-Sources: the header follows `interfaces.md` §7; offer-then-pull is the announce/request exchange of Bitcoin's
-inv/getdata, so that the receiver alone decides what it spends its bandwidth on.
+Offer-then-pull is Bitcoin's inv/getdata: the receiver alone decides what it spends its bandwidth on.
 """
 
 from __future__ import annotations
