@@ -36,6 +36,9 @@ BAN_S = 60.0
 """How long a peer that broke the protocol is not talked to: long enough that hostile bytes cost the sender more than
 the receiver, short enough that a peer which was repaired is back soon. No precedent for the number."""
 
+VIEW_PAUSE_S = 0.05
+"""Least time between two computations of the graph: a flood of membership news must not become a flood of those."""
+
 log = structlog.get_logger()
 
 
@@ -71,6 +74,7 @@ class Node:
         self._own_files: dict[bytes, Path] = {}
         self._fetched: dict[tuple[PeerId, int], Path] = {}
         self._wake = trio.Event()
+        self._view_news = trio.Event()
         self._nursery: trio.Nursery | None = None
         # The cores bound what can wait in these: one check per neighbour, one round at a time.
         self._checks_in, self.checks = trio.open_memory_channel[CheckModel](4096)
@@ -83,6 +87,7 @@ class Node:
             self._nursery = nursery
             nursery.start_soon(self._follow_links)
             nursery.start_soon(self._follow_timers)
+            nursery.start_soon(self._follow_view)
             self.flush()
             task_status.started()
 
@@ -162,6 +167,14 @@ class Node:
                 self.exchange.handle_timer(now)
             self.flush()
 
+    async def _follow_view(self) -> None:
+        while True:
+            await self._view_news.wait()
+            self._view_news = trio.Event()
+            self._recompute_neighbours()
+            self.flush()
+            await trio.sleep(VIEW_PAUSE_S)
+
     def _next_timer(self) -> float:
         timers = [self.membership.get_timer(), self.exchange.get_timer() if self.exchange is not None else None]
         return min((timer for timer in timers if timer is not None), default=float("inf"))
@@ -172,7 +185,7 @@ class Node:
         while (event := self.membership.next_event()) is not None:
             match event:
                 case ViewChanged():
-                    self._recompute_neighbours()
+                    self._view_news.set()
                 case IncarnationBehind(seen=seen):
                     self._on_incarnation_behind(seen)
                 case BadRecord(peer=peer, kind=kind):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from peer.core.exchange import Phase
+from peer.core.messages import PeerRecord, Records
 from peer.errors import StoreError, TrainerError
-from tests.node.harness import ScriptedExecutor, memory_swarm
+from peer.identity import Identity, signed
+from peer.node import VIEW_PAUSE_S
+from tests.node.harness import SWARM, ScriptedExecutor, memory_swarm
 
 
 async def test_peers_that_know_one_address_find_each_other_and_agree(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -167,6 +171,24 @@ async def test_rounds_begin_no_faster_than_their_interval(tmp_path: Path, autoju
         await swarm.until(lambda: peer.learning.progress.waiting_for == "the time of the next round")
         await swarm.until(lambda: peer.learning.progress.state == "done", within_s=10_000.0)
         assert 9 * 60.0 <= autojump_clock.current_time() - began < 9 * 60.0 + 10.0
+
+
+async def test_flood_of_membership_news_costs_few_computations_of_the_graph(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_swarm(tmp_path) as swarm:
+        peer = await swarm.start(swarm.make("a"))
+        await swarm.until_round(1, peer)
+        computed = []
+        monkeypatch.setattr(peer.node, "_recompute_neighbours", lambda: computed.append(trio.current_time()))
+        liar = Identity(b"l" * 32)
+        began = trio.current_time()
+        for heartbeat in range(500):
+            record = PeerRecord(liar.public_key, SWARM, 1, heartbeat, (f"/memory/{heartbeat}",))
+            peer.node.membership.receive_message(Records((signed(liar, record),)), liar.peer_id, trio.current_time())
+            peer.node.flush()
+            await trio.sleep(0.001)
+        assert 1 <= len(computed) <= 1 + (trio.current_time() - began) / VIEW_PAUSE_S
 
 
 async def test_stopping_saves(tmp_path: Path, autojump_clock: MockClock) -> None:
