@@ -15,8 +15,8 @@ class MissedTargetError(MurmurationError):
 
 @click.command()
 @click.option("--peers", default=8, show_default=True, type=click.IntRange(2, 64), help="How many daemons.")
-@click.option("--rounds", default=40, show_default=True, type=click.IntRange(1, 100_000), help="How many rounds.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of data split, graph and model.")
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many rounds.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of data split and first model.")
 @click.option("--kill-one", is_flag=True, help="Kill -9 one daemon in the middle, and start it again.")
 @click.option(
     "--out", default="demo-output", show_default=True, type=click.Path(path_type=Path), help="Folder for all files."

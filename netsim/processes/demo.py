@@ -43,7 +43,7 @@ class DemoOptions:
     """What a person may choose; times are seconds."""
 
     num_peers: int = 8
-    rounds: int = 40
+    rounds: int = 50
     seed: int = 1
     kill_one: bool = False
     out: Path = Path("demo-output")

@@ -118,18 +118,21 @@ def _mark_kill(results: Results, axes: Axes) -> None:
 
 def summary(results: Results, out: Path) -> RenderableType:
     """Return what the demo prints at the end."""
-    table = Table(title="Accuracy on the test set", title_justify="left")
-    for name in ("peer", "in the swarm", "alone", "all data", "behind all data", "in", "out"):
+    killed = (
+        f"* killed in round {results.killed_at_round}, started again; bytes since then" if results.killed_peer else None
+    )
+    table = Table(title="Accuracy on the test set", title_justify="left", caption=killed, caption_justify="left")
+    for name in ("peer", "in the swarm", "alone", "all data", "gap", "in", "out"):
         table.add_column(name, justify="left" if name == "peer" else "right")
     for peer in results.peers:
         behind = results.centralised - peer.accuracy
         colour = "green" if behind <= TOLERANCE else "red"
         table.add_row(
-            short(peer.peer) + (" (killed, came back)" if peer.num_starts > 1 else ""),
+            short(peer.peer) + ("*" if peer.num_starts > 1 else ""),
             f"[{colour}]{percent(peer.accuracy)}[/{colour}]",
             percent(peer.alone),
             percent(results.centralised),
-            f"{100 * behind:+.1f} points",
+            f"{-100 * behind:+.1f}",
             bytes_(peer.bytes_in),
             bytes_(peer.bytes_out),
         )
@@ -143,6 +146,6 @@ def _verdict(results: Results) -> str:
     verdict = "Every peer is" if results.all_are_close else "NOT every peer is"
     return (
         f"{verdict} within {100 * TOLERANCE:.0f} points of the model trained on all data (farthest: "
-        f"{100 * worst:+.1f}); the swarm gave them {100 * min(gains):.1f} to {100 * max(gains):.1f} points over their "
+        f"{-100 * worst:+.1f}); the swarm gave them {100 * min(gains):.1f} to {100 * max(gains):.1f} points over their "
         f"own data alone. {results.seconds:.1f} s, {bytes_(traffic)} sent in all."
     )
