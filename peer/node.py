@@ -201,7 +201,7 @@ class Node:
             match event:
                 case CheckModel():
                     self._fetched.pop((event.peer, event.request_id)).replace(self.received_file(event.manifest))
-                    self._checks_in.send_nowait(event)
+                    self._check(exchange, event, now)
                 case RoundReady():
                     self._rounds_in.send_nowait(event)
                 case ModelDropped(manifest=manifest):
@@ -211,12 +211,20 @@ class Node:
         for peer, message in exchange.messages_to_send(now):
             self._send(peer, message)
 
+    def _check(self, exchange: ExchangeCore, check: CheckModel, now: float) -> None:
+        try:
+            self._checks_in.send_nowait(check)
+        except trio.WouldBlock:  # neighbours came and went thousands of times during one training
+            exchange.abandon(check.peer, check.manifest, now)
+
     def _send(self, peer: PeerId, message: Message) -> None:
         match message:
             case Want():
                 assert self._nursery is not None
                 assert self.exchange is not None
-                self._nursery.start_soon(self._fetch, peer, message, self.exchange.wanted_size(peer, message))
+                size_bytes = self.exchange.wanted_size(peer, message)
+                if size_bytes is not None:
+                    self._nursery.start_soon(self._fetch, peer, message, size_bytes)
             case Offer() | Seen():
                 self.links.send(peer, message)
             case _:  # Model and Refuse answer a Want that never left `_provide`

@@ -75,7 +75,7 @@ class RoundSettings(Section, frozen=True, kw_only=True):
     quorum: Annotated[
         float,
         knob(
-            "A peer mixes as soon as it has models of this round from ceil(quorum * neighbours).",
+            "A peer mixes as soon as it has models of this round from ceil(quorum * linked neighbours).",
             ge=0.0,
             le=1.0,
             larger="slow neighbours are waited for, up to the deadline",

@@ -162,20 +162,34 @@ class ExchangeCore:
 
     def checked(self, peer: PeerId, manifest: Manifest, reason: str, now: float) -> None:
         """Admission has decided: `reason` is empty, or why the snapshot is refused and its author misbehaved."""
-        feed = self._feeds.get(peer)
-        if feed is None or feed.state is not FeedState.CHECKING or feed.current != manifest:
-            self._inbox.discard(manifest)  # its author stopped being a neighbour meanwhile
-        elif reason:
-            feed.apply(FeedInput.REJECT)
-            self.counters["models_refused"] += 1
-            self._inbox.discard(manifest)
-            self._events.append(Misbehaved(peer, reason))
-            self._finish(feed, manifest)
-        else:
+        feed = self._checking(peer, manifest)
+        if feed is not None and not reason:
             feed.apply(FeedInput.PASS)
             self.counters["models_admitted"] += 1
             self._inbox.put(peer, manifest, feed.current_at)
             self._finish(feed, manifest)
+            self._after_check(now)
+            return
+        if feed is not None:
+            self.counters["models_refused"] += 1
+            self._events.append(Misbehaved(peer, reason))
+        self.abandon(peer, manifest, now)
+
+    def abandon(self, peer: PeerId, manifest: Manifest, now: float) -> None:
+        """Admission will not look at this snapshot (too many wait for it); that is no fault of its author."""
+        feed = self._checking(peer, manifest)
+        self._inbox.discard(manifest)
+        if feed is not None:
+            feed.apply(FeedInput.REJECT)
+            self._finish(feed, manifest)
+        self._after_check(now)
+
+    def _checking(self, peer: PeerId, manifest: Manifest) -> Feed | None:
+        """Return the feed that waits for this check; None when its author stopped being a neighbour meanwhile."""
+        feed = self._feeds.get(peer)
+        return feed if feed is not None and feed.state is FeedState.CHECKING and feed.current == manifest else None
+
+    def _after_check(self, now: float) -> None:
         self._emit_dropped()
         self._grant_requests(now)
         self._close_round_if_ready(now)
@@ -251,11 +265,11 @@ class ExchangeCore:
         """Neighbours that can be reached now, sorted."""
         return tuple(peer for peer in self.neighbours if peer in self._linked)
 
-    def wanted_size(self, peer: PeerId, want: Want) -> int:
-        """Return the length in bytes of what `want` asks of `peer`; 0 when that is not wanted any more."""
+    def wanted_size(self, peer: PeerId, want: Want) -> int | None:
+        """Return the length in bytes of what `want` asks of `peer`; None when that is not wanted any more."""
         feed = self._feeds.get(peer)
         if feed is None or feed.current is None or feed.last_id != want.request_id:
-            return 0
+            return None
         return feed.current.size_bytes
 
     def newest_of(self, peer: PeerId) -> Entry | None:

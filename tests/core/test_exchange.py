@@ -322,6 +322,32 @@ def test_snapshot_refused_by_admission_is_misbehaviour_and_never_asked_for_again
     assert [type(m) for _, m in receiver.messages_to_send(0.0)] == [Seen]
 
 
+def test_snapshot_that_admission_has_no_time_for_is_dropped_without_blame() -> None:
+    receiver = core()
+    receiver.link_up(A, 0.0)
+    receiver.set_neighbours([A], 0.0)
+    receiver.receive_message(Offer(manifest("a")), A, 0.0)
+    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver.receive_message(answer_to(want, manifest("a")), A, 0.0)
+    events(receiver)
+    receiver.abandon(A, manifest("a"), 0.0)
+    assert events(receiver) == [ModelDropped(manifest("a"))]
+    receiver.receive_message(Offer(manifest("a", seq=2)), A, 0.0)
+    assert [type(m) for _, m in receiver.messages_to_send(0.0)] == [Seen, Want]
+
+
+def test_request_that_was_overtaken_is_not_wanted_any_more() -> None:
+    receiver = core()
+    receiver.link_up(A, 0.0)
+    receiver.set_neighbours([A], 0.0)
+    receiver.receive_message(Offer(manifest("a", size_bytes=77)), A, 0.0)
+    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    assert receiver.wanted_size(A, want) == 77
+    assert receiver.wanted_size(B, want) is None
+    receiver.set_neighbours([], 0.0)
+    assert receiver.wanted_size(A, want) is None
+
+
 @pytest.mark.parametrize("message", [Hello(b"s" * 32), Records(()), Goodbye("x")])
 def test_message_that_is_none_of_the_exchange_is_misbehaviour(message: Hello | Records | Goodbye) -> None:
     receiver = core()
