@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor
 
-from peer.store.tensor_file import TensorData, TensorFile
+from peer.store.tensor_file import TensorData, TensorFile, snapshot_size
 
 PIECE_ENTRIES = 1 << 17  # read at once from a mapped file: stays in the second-level cache
 _WORDS = {
@@ -32,13 +31,15 @@ def tensor_file(tensors: Mapping[str, Tensor]) -> TensorFile:
     return TensorFile({name: _data(tensor) for name, tensor in tensors.items()})
 
 
-def map_snapshot(path: Path) -> Tensor:
+def map_snapshot(path: Path, width: int) -> Tensor:
     """Return the `x` [D] of a snapshot that passed `check_snapshot`, mapped: its pages are read when they are used.
 
     The file may be unlinked while it is mapped. It must not be cut short: reading behind its end kills the process.
+    Not by safetensors' `safe_open`, which keeps some 30 bytes for ever with each call: a peer makes millions of them.
     """
-    with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-        return file.get_tensor("x")  # type: ignore[no-any-return]  # safetensors has no types
+    size_bytes = snapshot_size(width)
+    whole = torch.from_file(str(path), shared=False, size=size_bytes, dtype=torch.uint8)
+    return whole[size_bytes - 4 * width :].view(torch.float32)
 
 
 def norm(x: Tensor) -> float:

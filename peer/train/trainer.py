@@ -104,7 +104,7 @@ class Trainer:
         del manifest  # its signature, swarm, space, age and hash have been checked by the daemon
         if reason := check_snapshot(path, self._space.width):
             return Verdict(reason)
-        received = norm(map_snapshot(path))
+        received = norm(map_snapshot(path, self._space.width))
         if not math.isfinite(received):
             return Verdict("not_finite")
         if received > self._config.norm_cap_factor * max(norm(self._x), 1.0):
@@ -269,7 +269,7 @@ class Trainer:
     def _map(self, path: Path) -> Tensor:
         if reason := check_snapshot(path, self._space.width):
             raise TrainerError(f"{path} was admitted, but is now {reason}")
-        return map_snapshot(path)
+        return map_snapshot(path, self._space.width)
 
     def _accuracy(self) -> float:
         return self._oracle.evaluate(self._x, self._test)
