@@ -41,7 +41,6 @@ from peer.net.pace import Pace
 from peer.net.transport import Transport
 from peer.node import Node
 from peer.reporting import Reporting
-from peer.store.snapshots import Snapshot, SnapshotStore
 from peer.train.executor import Executor, Opened, Trained
 from peer.train.process import ProcessExecutor
 from peer.train.settings import TrainConfig
@@ -94,8 +93,8 @@ class Daemon:
         self._swarm_id = swarm_id(swarm)
         self._transport = transport
         self._rng = random.Random(f"{identity.peer_id}/retries")
-        self._last_snapshot = _last_snapshot(peer) if executor is not None else None
         self._incarnation_file = peer.store.folder / "incarnation"
+        peer.store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._incarnation = next_incarnation(self._incarnation_file)
         self._num_published = 0
         self._address_book = AddressBook(peer.store.folder / "addresses.json")
@@ -238,7 +237,6 @@ class Daemon:
             executor,
             make_exchange=self._make_exchange,
             sign_snapshot=self._sign_snapshot,
-            last_snapshot=self._last_snapshot,
             start_members=self._swarm.rounds.start_members,
             interval_s=self._swarm.rounds.interval_s,
             restart=Backoff(train.restart_backoff_s, train.restart_backoff_max_s),
@@ -300,12 +298,6 @@ class Daemon:
 
 def _snapshot_folder(peer: PeerFile) -> Path:
     return peer.store.folder / "snapshots"
-
-
-def _last_snapshot(peer: PeerFile) -> Snapshot | None:
-    """Return the newest sound snapshot of an earlier life, to serve it when there is no round left to do."""
-    store = SnapshotStore(_snapshot_folder(peer), max_bytes=peer.store.max_bytes, keep=peer.store.keep)
-    return store.newest_sound("snapshot")
 
 
 def _limits(peer: PeerFile) -> Limits:

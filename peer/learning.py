@@ -28,7 +28,6 @@ from peer.core.exchange_events import CheckModel, RoundReady
 from peer.core.messages import Manifest
 from peer.errors import StoreError, TrainerError
 from peer.node import Node
-from peer.store.snapshots import Snapshot
 from peer.train.executor import Executor, Mixed, Opened, Slot, Trained
 
 T = TypeVar("T")
@@ -62,8 +61,7 @@ class Learning:
     """Drives `executor` through the rounds of the node's exchange core.
 
     `make_exchange(opened)` builds the core once the trainer has told the shape of the model; `sign_snapshot(trained,
-    round, degree)` turns a result into a signed manifest. `last_snapshot` is served when all rounds were done in an
-    earlier life. `on_round()` is called after each round.
+    round, degree)` turns a result into a signed manifest. `on_round()` is called after each round.
     """
 
     def __init__(
@@ -73,7 +71,6 @@ class Learning:
         *,
         make_exchange: Callable[[Opened], ExchangeCore],
         sign_snapshot: Callable[[Trained, int, int], Manifest],
-        last_snapshot: Snapshot | None,
         start_members: int,
         interval_s: float,
         restart: Backoff,
@@ -85,7 +82,6 @@ class Learning:
         self._executor = executor
         self._make_exchange = make_exchange
         self._sign_snapshot = sign_snapshot
-        self._last_snapshot = last_snapshot
         self._start_members = start_members
         self._interval_s = interval_s
         self._restart = restart
@@ -103,13 +99,15 @@ class Learning:
                     opened = await self._open()
                 exchange = self._make_exchange(opened)
                 self._node.start_exchange(exchange)
-                if exchange.phase is Phase.DONE and self._last_snapshot is not None:
-                    self._serve_again(self._last_snapshot, opened, len(exchange.neighbours))
                 nursery.start_soon(self._admit)
                 if not opened.resumed:
                     await self._wait_for_members()
                 while exchange.phase is not Phase.DONE:
                     await self._round(exchange)
+                final = await self._written(self._executor.snapshot)
+                self._node.publish_final(
+                    self._sign_snapshot(final, exchange.round, len(exchange.neighbours)), final.path
+                )
                 self.progress.state = "done"
                 log.info("learning_done", round=exchange.round, accuracy=self.progress.accuracy)
                 await trio.sleep_forever()
@@ -126,7 +124,7 @@ class Learning:
             await trio.sleep_until(next_round_at)
         progress.round_began = trio.current_time()
         progress.state, progress.waiting_for = "training", ""
-        trained = await self._train(exchange.round)
+        trained = await self._written(lambda: self._executor.train(exchange.round))
         progress.trained, progress.accuracy = trained, trained.accuracy
         manifest = self._sign_snapshot(trained, exchange.round, len(exchange.neighbours))
         progress.state = "gathering"
@@ -155,32 +153,28 @@ class Learning:
         )
         self._on_round()
 
-    def _serve_again(self, snapshot: Snapshot, opened: Opened, degree: int) -> None:
-        header = snapshot.header
-        sha256 = bytes.fromhex(header.sha256)
-        trained = Trained(snapshot.path, sha256, header.size_bytes, header.steps, loss=0.0, accuracy=opened.accuracy)
-        self._node.publish(self._sign_snapshot(trained, header.round, degree), snapshot.path, again=True)
-
     async def _wait_for_members(self) -> None:
         while (known := len(self._node.membership.learners())) < self._start_members:
             self.progress.state = "waiting"
             self.progress.waiting_for = f"members: {known} of {self._start_members}"
             await self._node.view_changed.wait()
 
-    async def _train(self, round: int) -> Trained:
+    async def _written(self, write: Callable[[], Awaitable[Trained]]) -> Trained:
+        """Have the executor write a snapshot, however often the trainer dies and however long the disk is full."""
+        state = self.progress.state
         failures = 0
         while True:
             try:
-                return await self._call(lambda: self._executor.train(round))
+                return await self._call(write)
             except TrainerError:
                 continue  # `_call` has paced and logged it; the next try opens a new trainer first
             except StoreError as error:
                 self._wait_state(f"disk: {error}")
                 self.progress.save_error = str(error)
-                log.warning("snapshot_not_saved", round=round, error=str(error))
+                log.warning("snapshot_not_saved", error=str(error))
                 await trio.sleep(DISK_RETRY.delay(failures, self._rng))
                 failures += 1
-                self.progress.state, self.progress.waiting_for = "training", ""
+                self.progress.state, self.progress.waiting_for = state, ""
 
     async def _mix(self, ready: RoundReady, degree: int) -> Mixed:
         slots = [Slot(self._node.received_file(s.manifest), s.manifest, s.age_rounds) for s in ready.slots]

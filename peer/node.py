@@ -100,18 +100,24 @@ class Node:
         self._recompute_neighbours()
         self.flush()
 
-    def publish(self, manifest: Manifest, path: Path, *, again: bool = False) -> None:
-        """Offer a snapshot of our own; `again` when it is not the result of this round's training."""
+    def publish(self, manifest: Manifest, path: Path) -> None:
+        """Offer the result of this round's training, and gather those of others."""
         assert self.exchange is not None
+        self._keep(manifest, path)
+        self.exchange.publish(manifest, trio.current_time())
+        self.flush()
+
+    def publish_final(self, manifest: Manifest, path: Path) -> None:
+        """Offer the model that is left when all rounds are done, for as long as this peer serves."""
+        assert self.exchange is not None
+        self._keep(manifest, path)
+        self.exchange.publish_final(manifest, trio.current_time())
+        self.flush()
+
+    def _keep(self, manifest: Manifest, path: Path) -> None:
         self._own_files[manifest.sha256] = path
         while len(self._own_files) > 4:  # the core answers for the newest two
             self._own_files.pop(next(iter(self._own_files)))
-        now = trio.current_time()
-        if again:
-            self.exchange.republish(manifest, now)
-        else:
-            self.exchange.publish(manifest, now)
-        self.flush()
 
     def checked(self, check: CheckModel, reason: str) -> None:
         """Tell the core what admission said of a received snapshot."""

@@ -146,8 +146,10 @@ class ExchangeCore:
             self._offer_to(peer, now)
         self._close_round_if_ready(now)
 
-    def republish(self, manifest: Manifest, now: float) -> None:
-        """Offer a snapshot outside a round: the last one of an earlier life, once training is over."""
+    def publish_final(self, manifest: Manifest, now: float) -> None:
+        """Offer the model that is left when all rounds are done: latecomers catch up with it. Phase must be DONE."""
+        if self.phase is not Phase.DONE:
+            raise ValueError(f"publish_final in phase {self.phase.value}")
         self._offers.publish(manifest)
         for peer in self.neighbours:
             self._offer_to(peer, now)

@@ -1,4 +1,4 @@
-"""The seam between the daemon and learning: five calls, whoever answers them.
+"""The seam between the daemon and learning: six calls, whoever answers them.
 
 `peer.train.process` runs a trainer in a child process (the daemon never imports torch); `peer.train.inline` runs the
 same trainer in the calling task, for tests and virtual time. Models cross the seam as files, never as bytes.
@@ -30,14 +30,14 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """Local steps of a round are done; the snapshot file is written and fsynced."""
+    """A snapshot file is written and fsynced; for `train`, after the local steps of the round."""
 
     path: Path
     sha256: Digest
     size_bytes: int
     steps: int
     loss: float
-    accuracy: float  # of the local model before mixing
+    accuracy: float  # of the model in the file: after `train`, the local one before mixing
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -88,6 +88,12 @@ class Executor(Protocol):
 
     async def mix(self, round: int, next_round: int, degree: int, slots: Sequence[Slot]) -> Mixed:
         """Mix `slots` into the own model (none: keep it), then checkpoint; `degree` is the own one, as published."""
+
+    async def snapshot(self) -> Trained:
+        """Write a snapshot of the model as it stands, without training: what is left when all rounds are done.
+
+        Raises `peer.errors.StoreError` as `train` does. `loss` is that of the last local steps.
+        """
 
     async def aclose(self) -> None:
         """Save a checkpoint and end. Idempotent."""

@@ -47,6 +47,10 @@ class InlineExecutor:
         """See `Executor.mix`."""
         return await self._run(lambda: self._opened().mix(round, next_round, degree, slots))
 
+    async def snapshot(self) -> Trained:
+        """See `Executor.snapshot`."""
+        return await self._run(lambda: self._opened().snapshot())
+
     async def aclose(self) -> None:
         """See `Executor.aclose`. A checkpoint that cannot be written is lost, as with the trainer process."""
         trainer, self._trainer = self._trainer, None

@@ -114,6 +114,12 @@ class ProcessExecutor:
         mixed: Mixed = await self._call(worker, command, Mixed)
         return mixed
 
+    async def snapshot(self) -> Trained:
+        """See `Executor.snapshot`."""
+        worker = self._opened()
+        trained: Trained = await self._call(worker, protocol.Snapshot(worker.next_id()), Trained)
+        return trained
+
     async def aclose(self) -> None:
         """See `Executor.aclose`. Kills the process when it does not end in time, or when the caller is cancelled."""
         worker = self._worker

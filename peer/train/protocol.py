@@ -63,11 +63,15 @@ class Mix(Command, frozen=True, tag=True):
     slots: tuple[Slot, ...]
 
 
+class Snapshot(Command, frozen=True, tag=True):
+    """Write a snapshot of the model as it stands. Answered by `Trained`."""
+
+
 class Close(Command, frozen=True, tag=True):
     """Save a checkpoint and exit. Answered by nothing but the end of the process."""
 
 
-AnyCommand = Open | Train | Admit | Mix | Close
+AnyCommand = Open | Train | Admit | Mix | Snapshot | Close
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

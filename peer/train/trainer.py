@@ -1,4 +1,4 @@
-"""One device's learning, without any process or event loop: the five calls of the executor, synchronous. Imports torch.
+"""One device's learning, without any process or event loop: the six calls of the executor, synchronous. Imports torch.
 
     state of a round    x, the optimizer's state, round, trained?, steps
     train(r)            local steps of r, unless they are done; then the snapshot
@@ -88,6 +88,10 @@ class Trainer:
     def train(self, round: int) -> Trained:
         """Run the local steps of `round`, once, and write the snapshot."""
         self._train_once(round)
+        return self.snapshot()
+
+    def snapshot(self) -> Trained:
+        """Write a snapshot of the model as it stands."""
         accuracy = self._accuracy()
         snapshot = self._commit("snapshot", tensor_file({"x": self._x}))
         return Trained(

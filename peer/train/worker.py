@@ -150,6 +150,8 @@ def _answer(trainer: Trainer, command: protocol.Command) -> msgspec.Struct:
             return trainer.train(round)
         case protocol.Admit(path=path, manifest=manifest):
             return trainer.admit(path, manifest)
+        case protocol.Snapshot():
+            return trainer.snapshot()
         case protocol.Mix(round=round, next_round=next_round, degree=degree, slots=slots):
             return trainer.mix(round, next_round, degree, slots)
     raise AssertionError(f"no answer to {command!r}")

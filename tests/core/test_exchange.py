@@ -401,6 +401,20 @@ def test_returning_peer_of_a_finished_swarm_is_done_after_one_mix() -> None:
     assert all(peer.core.phase is Phase.DONE for peer in net.peers.values())
 
 
+def test_final_model_is_offered_when_all_rounds_are_done_and_not_before() -> None:
+    one = core(total_rounds=1, deadline_s=1.0)
+    one.link_up(B, 0.0)
+    one.set_neighbours([B], 0.0)
+    one.publish(manifest("a", seq=1), 0.0)
+    with pytest.raises(ValueError, match="publish_final in phase gathering"):
+        one.publish_final(manifest("a", seq=2, round=1), 0.0)
+    one.handle_timer(1.0)
+    one.mixed()
+    one.messages_to_send(1.0)
+    one.publish_final(manifest("a", seq=2, round=1), 1.0)
+    assert one.messages_to_send(1.0) == [(B, Offer(manifest("a", seq=2, round=1)))]
+
+
 def test_peer_that_is_done_fetches_nothing_more() -> None:
     done = core(first_round=3, total_rounds=3)
     done.link_up(A, 0.0)

@@ -204,4 +204,16 @@ async def test_peer_that_was_done_in_an_earlier_life_is_done_at_once(tmp_path: P
         peer = await swarm.start(swarm.make("a", executor=ScriptedExecutor(tmp_path, first_round=5)))
         await swarm.until(lambda: peer.learning.progress.state == "done")
         assert peer.exchange.phase is Phase.DONE
-        assert peer.executor.calls == ["open"]
+        assert peer.executor.calls == ["open", "snapshot"]
+
+
+async def test_latecomer_to_a_finished_swarm_takes_its_final_model(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with memory_swarm(tmp_path, total_rounds=10, max_age_rounds=2) as swarm:
+        a, b = await swarm.start_all("ab")
+        await swarm.until(lambda: a.learning.progress.state == b.learning.progress.state == "done")
+        final = (a.executor.value + b.executor.value) / 2
+        latecomer = await swarm.start(swarm.make("c", start_members=3, executor=ScriptedExecutor(tmp_path, value=1e6)))
+        await swarm.until(lambda: latecomer.learning.progress.state == "done")
+        assert latecomer.executor.calls.count("train") == 1
+        assert {slot.manifest.round for slot in latecomer.learning.progress.ready.slots} == {10}  # type: ignore[union-attr]  # it mixed
+        assert final < latecomer.executor.value  # the scripted executor keeps itself in the mean
