@@ -8,10 +8,26 @@ import pytest
 from peer.core.exchange import MAX_OUTSIDERS, Phase
 from peer.core.exchange_events import CheckModel, ModelDropped, RoundReady
 from peer.core.feed import TRANSITIONS, FeedInput, FeedState
-from peer.core.messages import Goodbye, Hello, Model, Offer, PeerId, Records, Refuse, Seen, Want
+from peer.core.messages import Goodbye, Hello, Manifest, Model, Offer, PeerId, Records, Refuse, Seen, Want
 from tests.core.harness import Net, answer_to, core, events, kinds_of_misbehaviour, manifest
 
 A, B, C = PeerId("a"), PeerId("b"), PeerId("c")
+
+
+def neighbour_of(*peers: PeerId, **knobs: object) -> ExchangeCore:
+    """Return a core that is linked to its neighbours."""
+    receiver = core(**knobs)
+    for peer in peers:
+        receiver.link_up(peer, 0.0)
+    receiver.set_neighbours(peers, 0.0)
+    return receiver
+
+
+def request(receiver: ExchangeCore, offered: Manifest) -> Want:
+    """Let `a` offer a snapshot; return the request for it."""
+    receiver.receive_message(Offer(offered), A, 0.0)
+    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    return want
 
 
 def test_one_round_of_two_peers_as_a_transcript() -> None:
@@ -142,9 +158,7 @@ def test_offer_is_said_again_when_the_link_comes_back() -> None:
 
 
 def test_failed_request_is_tried_again_under_a_new_id_and_given_up_at_last() -> None:
-    receiver = core(max_attempts=3)
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
+    receiver = neighbour_of(A, max_attempts=3)
     receiver.receive_message(Offer(manifest("a")), A, 0.0)
     now, ids = 0.0, []
     for _ in range(3):
@@ -162,9 +176,7 @@ def test_failed_request_is_tried_again_under_a_new_id_and_given_up_at_last() -> 
 
 def test_request_without_answer_times_out_after_a_time_that_grows_with_the_model() -> None:
     for size_bytes, expected in [(0, 30.0), (1000, 40.0)]:
-        receiver = core(request_timeout_s=30.0, min_rate_bytes_s=100.0)
-        receiver.link_up(A, 0.0)
-        receiver.set_neighbours([A], 0.0)
+        receiver = neighbour_of(A, request_timeout_s=30.0, min_rate_bytes_s=100.0)
         receiver.receive_message(Offer(manifest("a", size_bytes=size_bytes)), A, 0.0)
         receiver.messages_to_send(0.0)
         assert receiver.get_timer() == expected
@@ -173,11 +185,8 @@ def test_request_without_answer_times_out_after_a_time_that_grows_with_the_model
 
 
 def test_refusal_counts_as_a_failure_of_that_request_only() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a")), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a"))
     receiver.receive_message(Refuse(want.request_id + 7, "busy"), A, 0.0)
     assert receiver.counters["requests_failed"] == 0
     receiver.receive_message(Refuse(want.request_id, "busy"), A, 0.0)
@@ -238,18 +247,14 @@ def test_want_beyond_the_end_is_refused() -> None:
     ],
 )
 def test_offer_that_no_honest_peer_makes_is_misbehaviour(change: dict[str, object], kind: str) -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
+    receiver = neighbour_of(A)
     receiver.receive_message(Offer(msgspec.structs.replace(manifest("a"), **change)), A, 0.0)
     assert kinds_of_misbehaviour(receiver) == [kind]
     assert receiver.messages_to_send(0.0) == []
 
 
 def test_two_snapshots_under_one_seq_are_an_equivocation() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
+    receiver = neighbour_of(A)
     receiver.receive_message(Offer(manifest("a")), A, 0.0)
     receiver.receive_message(Offer(manifest("a")), A, 0.0)
     assert kinds_of_misbehaviour(receiver) == []
@@ -284,11 +289,8 @@ def test_answer_under_an_id_never_given_to_that_peer_is_misbehaviour() -> None:
 
 
 def test_late_or_repeated_answer_is_ignored() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a")), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a"))
     for _ in range(3):
         receiver.receive_message(answer_to(want, manifest("a")), A, 0.0)
     assert [type(event) for event in events(receiver)] == [CheckModel]
@@ -296,22 +298,16 @@ def test_late_or_repeated_answer_is_ignored() -> None:
 
 
 def test_answer_with_another_snapshot_is_misbehaviour_and_fails_the_request() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a")), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a"))
     receiver.receive_message(Model(want.request_id, b"!" * 32, 100), A, 0.0)
     assert kinds_of_misbehaviour(receiver) == ["wrong_model"]
     assert receiver.counters["requests_failed"] == 1
 
 
 def test_snapshot_refused_by_admission_is_misbehaviour_and_never_asked_for_again() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a")), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a"))
     receiver.receive_message(answer_to(want, manifest("a")), A, 0.0)
     events(receiver)
     receiver.checked(A, manifest("a"), "not_finite", 0.0)
@@ -323,11 +319,8 @@ def test_snapshot_refused_by_admission_is_misbehaviour_and_never_asked_for_again
 
 
 def test_snapshot_that_admission_has_no_time_for_is_dropped_without_blame() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a")), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a"))
     receiver.receive_message(answer_to(want, manifest("a")), A, 0.0)
     events(receiver)
     receiver.abandon(A, manifest("a"), 0.0)
@@ -337,11 +330,8 @@ def test_snapshot_that_admission_has_no_time_for_is_dropped_without_blame() -> N
 
 
 def test_request_that_was_overtaken_is_not_wanted_any_more() -> None:
-    receiver = core()
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
-    receiver.receive_message(Offer(manifest("a", size_bytes=77)), A, 0.0)
-    (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+    receiver = neighbour_of(A)
+    want = request(receiver, manifest("a", size_bytes=77))
     assert receiver.wanted_size(A, want) == 77
     assert receiver.wanted_size(B, want) is None
     receiver.set_neighbours([], 0.0)
@@ -416,9 +406,7 @@ def test_final_model_is_offered_when_all_rounds_are_done_and_not_before() -> Non
 
 
 def test_peer_that_is_done_fetches_nothing_more() -> None:
-    done = core(first_round=3, total_rounds=3)
-    done.link_up(A, 0.0)
-    done.set_neighbours([A], 0.0)
+    done = neighbour_of(A, first_round=3, total_rounds=3)
     done.receive_message(Offer(manifest("a")), A, 0.0)
     assert [type(m) for _, m in done.messages_to_send(0.0)] == [Seen]
 
@@ -434,12 +422,9 @@ def test_neighbour_that_leaves_takes_its_snapshot_with_it() -> None:
 
 
 def test_snapshot_replaced_during_the_mix_keeps_its_file_until_the_mix_is_over() -> None:
-    receiver = core(deadline_s=1.0)
-    receiver.link_up(A, 0.0)
-    receiver.set_neighbours([A], 0.0)
+    receiver = neighbour_of(A, deadline_s=1.0)
     for seq in (1, 2):
-        receiver.receive_message(Offer(manifest("a", seq=seq)), A, 0.0)
-        (want,) = [m for _, m in receiver.messages_to_send(0.0) if isinstance(m, Want)]
+        want = request(receiver, manifest("a", seq=seq))
         receiver.receive_message(answer_to(want, manifest("a", seq=seq)), A, 0.0)
         receiver.checked(A, manifest("a", seq=seq), "", 0.0)
         if seq == 1:
