@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from peer.core.exchange import MAX_OUTSIDERS, Phase
+from peer.core.exchange import MAX_OUTSIDERS, ExchangeCore, Phase
 from peer.core.exchange_events import CheckModel, ModelDropped, RoundReady
 from peer.core.feed import TRANSITIONS, FeedInput, FeedState
 from peer.core.messages import Goodbye, Hello, Manifest, Model, Offer, PeerId, Records, Refuse, Seen, Want
