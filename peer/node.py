@@ -14,6 +14,7 @@ learns of the new earliest deadline. All of it runs in one trio thread, so a cor
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -32,9 +33,9 @@ from peer.net.serve import serve_models
 from peer.net.transport import Transport
 from topology.families import Family
 
-BAN_S = 60.0
-"""How long a peer that broke the protocol is not talked to: long enough that hostile bytes cost the sender more than
-the receiver, short enough that a peer which was repaired is back soon. No precedent for the number."""
+MAX_LOST_DIALED = 16
+"""Lost members that are dialed at once, those heard last first: enough to mend a partition, too few to have the whole
+swarm call on addresses that somebody made up."""
 
 VIEW_PAUSE_S = 0.05
 """Least time between two computations of the graph: a flood of membership news must not become a flood of those."""
@@ -245,17 +246,18 @@ class Node:
             neighbours = self._family.build(learners, self._seed).neighbours(own)
         if self.exchange is not None:
             self.exchange.set_neighbours(neighbours, trio.current_time())
-        lost = self.membership.lost()
+        lost = islice(self.membership.lost().items(), MAX_LOST_DIALED)
         wanted = {peer: members[peer].addresses for peer in neighbours}
-        wanted |= {peer: record.addresses for peer, record in lost.items()}
+        wanted |= {peer: record.addresses for peer, record in lost}
         self.links.set_wanted(wanted)
         self.view_changed.set()
         self.view_changed = trio.Event()
 
     def _punish(self, peer: PeerId, kind: str) -> None:
-        self.faults.note(kind, peer, ban_s=BAN_S)
+        ban_s = self.links.settings.ban_s
+        self.faults.note(kind, peer, ban_s=ban_s)
         if self._nursery is not None:
-            self._nursery.start_soon(self.links.drop, peer, kind, BAN_S)
+            self._nursery.start_soon(self.links.drop, peer, kind, ban_s)
 
     # Models ----------------------------------------------------------------------------------------------------
 

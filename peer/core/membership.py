@@ -17,7 +17,8 @@ it asks the shell (`IncarnationBehind`) to start a larger incarnation, as in SWI
 `forget_s`, so that the shell goes on dialing them; those that said goodbye do not.
 
 Invariants (tests/core/test_membership.py): records merge by taking the larger pair, so that merging is commutative,
-idempotent and associative; nobody but its author can change a member's entry; the table never exceeds `max_members`.
+idempotent and associative; nobody but its author can change a member's entry; neither the table nor what is
+remembered of a link ever exceeds `max_members`.
 
 Bounds: one record per author; of more than `max_members` authors the newcomers are refused (an open swarm has no
 better criterion; admission by invitation comes with the swarm's shared state).
@@ -181,6 +182,8 @@ class MembershipCore:
                 self.counters["members_lost"] += 1
             elif not member.is_alive and silent_s > self.config.forget_s:
                 del self._members[peer]
+                for has in self._links.values():
+                    has.pop(peer, None)
         if changed:
             self._events.append(ViewChanged())
         self._send_news(self._known(now), self._links)
@@ -210,9 +213,9 @@ class MembershipCore:
         return [peer for peer, record in self.members().items() if record.trains]
 
     def lost(self) -> dict[PeerId, PeerRecord]:
-        """Members that fell silent without a goodbye and are not yet forgotten, sorted."""
-        gone = {p: m.record for p, m in self._members.items() if not m.is_alive and not m.record.has_left}
-        return dict(sorted(gone.items()))
+        """Members that fell silent without a goodbye and are not yet forgotten, those heard last first."""
+        gone = [(-m.grew_at, p) for p, m in self._members.items() if not m.is_alive and not m.record.has_left]
+        return {peer: self._members[peer].record for _, peer in sorted(gone)}
 
     # Inside ----------------------------------------------------------------------------------------------------
 
@@ -220,12 +223,12 @@ class MembershipCore:
         """Take the record in if it is newer; return its author if others must hear of it at once."""
         claimed = self._peer_id_of(record.author)
         known = self._members.get(claimed)
-        if sender in self._links:
-            self._links[sender][claimed] = max(self._links[sender].get(claimed, (-1, -1)), _age(record))
         if claimed == self.own_id:
+            self._note_told(sender, claimed, record)
             self._hear_of_self(record)
             return None
         if known is not None and _age(record) <= _age(known.record):
+            self._note_told(sender, claimed, record)
             return None
         if record.swarm != self.config.swarm:
             self._events.append(BadRecord(sender, "wrong_swarm"))
@@ -240,9 +243,15 @@ class MembershipCore:
             return None
         is_news = _is_news(known.record if known else None, record) or (known is not None and not known.is_alive)
         self._members[claimed] = _Member(record, grew_at=now, is_alive=not record.has_left)
+        self._note_told(sender, claimed, record)
         if is_news:
             self._events.append(ViewChanged())
         return claimed if is_news else None
+
+    def _note_told(self, sender: PeerId, author: PeerId, record: PeerRecord) -> None:
+        """Remember that `sender` has this record. Of members only: else strangers' names would fill the memory."""
+        if (has := self._links.get(sender)) is not None:
+            has[author] = max(has.get(author, (-1, -1)), _age(record))
 
     def _hear_of_self(self, record: PeerRecord) -> None:
         if _age(record) > _age(self._own) and self._author_of(record) == self.own_id:

@@ -31,7 +31,7 @@ class LinkSettings:
     dial_backoff_s: float = 0.5  # first wait after a failed dial, doubling
     dial_backoff_max_s: float = 30.0
     max_links: int = 32
-    ban_s: float = 60.0  # after a broken rule
+    ban_s: float = 60.0  # after a broken rule: dearer for the sender than for us, and a repaired peer is back soon
     avoid_s: float = 3600.0  # before a peer of another swarm or version is dialed again
     goodbye_s: float = 1.0  # for farewells
     max_events: int = 64  # that wait to be read by the owner; beyond, links are not read

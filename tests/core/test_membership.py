@@ -249,6 +249,31 @@ def test_table_is_bounded() -> None:
     assert core.counters["members_refused"] == 91
 
 
+def test_what_is_remembered_of_a_link_is_bounded_when_the_table_is_full() -> None:
+    core = member("a", max_members=10)
+    core.link_up(PeerId("x"), 0.0)
+    for place in range(1000):
+        core.receive_message(Records((record(f"m{place}"),)), PeerId("x"), 0.0)
+    core.messages_to_send(0.0)
+    assert len(core._links[PeerId("x")]) <= 10
+
+
+def test_what_is_remembered_of_a_link_goes_with_the_member() -> None:
+    links = line("abc")
+    links.cut("b", "c")
+    for second in range(1, 100):
+        links.tick(float(second), without="c")
+    assert PeerId("c") not in links.cores["a"]._links[PeerId("b")]
+
+
+def test_lost_members_come_in_the_order_in_which_they_were_heard_last() -> None:
+    core = member("a")
+    for second, name in enumerate("bdc"):
+        core.receive_message(Records((record(name),)), PeerId(name), float(second))
+    core.handle_timer(20.0)
+    assert "".join(core.lost()) == "cdb"
+
+
 histories = st.lists(
     st.builds(
         record,

@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from peer.core.exchange import Phase
-from peer.core.messages import PeerRecord, Records
+from peer.core.messages import PeerId, PeerRecord, Records
 from peer.errors import StoreError, TrainerError
 from peer.identity import Identity, signed
-from peer.node import VIEW_PAUSE_S
+from peer.node import MAX_LOST_DIALED, VIEW_PAUSE_S
 from tests.node.harness import SWARM, ScriptedExecutor, memory_swarm
 
 
@@ -189,6 +189,24 @@ async def test_flood_of_membership_news_costs_few_computations_of_the_graph(
             peer.node.flush()
             await trio.sleep(0.001)
         assert 1 <= len(computed) <= 1 + (trio.current_time() - began) / VIEW_PAUSE_S
+
+
+async def test_few_of_many_lost_members_are_dialed(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_swarm(tmp_path) as swarm:
+        peer = await swarm.start(swarm.make("a"))
+        await swarm.until_round(1, peer)
+        wanted: list[dict[PeerId, object]] = []
+        monkeypatch.setattr(peer.links, "set_wanted", lambda peers: wanted.append(dict(peers)))
+        for place in range(100):
+            made_up = Identity(bytes([place]) * 32)
+            record = PeerRecord(made_up.public_key, SWARM, 1, 1, (f"/memory/{place}",))
+            news = Records((signed(made_up, record),))
+            peer.node.membership.receive_message(news, made_up.peer_id, trio.current_time())
+        peer.node.flush()
+        await swarm.until(lambda: len(peer.node.membership.lost()) == 100)
+        await swarm.until(lambda: len(wanted[-1]) == MAX_LOST_DIALED)
 
 
 async def test_stopping_saves(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -6,8 +6,6 @@ Replaces both ends in `libp2p/identity/identify/identify.py` and `libp2p/host/ba
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.abc import IHost, INetStream, IPeerStore
@@ -19,8 +17,8 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
 
 from peer.net.libp2p_fixes.tcp import multiaddr_of
+from peer.version import AGENT
 
-AGENT = f"murmuration/{version('murmuration')}"
 MAX_BYTES = 8 * 1024  # the specification's advice is 4 KiB, 8 with a signed record
 MAX_ITEMS = 32  # addresses or protocols kept of one peer
 DEADLINE_S = 10.0
