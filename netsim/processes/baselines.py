@@ -2,7 +2,7 @@
 
 The same `Trainer`, task, local step, batch size and number of rounds as in the swarm; only the mixing is left out. All
 data in one place gets one pass a round: with the demo's settings that is more steps than any peer does (82 to about 55
-of a peer), and a better model than five passes give (97.9 % to 97.5 %, mean of 24 seeds), so the harder one to reach.
+of a peer), and no worse a model than five passes give (97.7 % to 97.4 %, means of 24 seeds), so the harder one to reach.
 
 Runs as a process of its own (`python -m netsim.processes.baselines REQUEST`), because it imports torch.
 """
