@@ -1,8 +1,8 @@
 """What the swarm is measured against: the same model trained alone on each share, and on all data in one place.
 
 The same `Trainer`, task, local step, batch size and number of rounds as in the swarm; only the mixing is left out. All
-data in one place gets one pass a round: with the demo's settings that is more steps than any peer does (82 to about 55
-of a peer), and no worse a model than five passes give (97.7 % to 97.4 %, means of 24 seeds), so the harder one to reach.
+data in one place gets one pass a round. With the demo's settings that is more steps than any peer does (82 to about
+55), and no worse a model than five passes give (97.7 % to 97.4 %, means of 24 seeds), so the harder one to reach.
 
 Runs as a process of its own (`python -m netsim.processes.baselines REQUEST`), because it imports torch.
 """
