@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@sh deploy/system-packages.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]' --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,sim,optimal,hpc]' --group dev
 	@# libp2p brings trio-typing: stubs of the trio of 2022, which hide trio's own types from mypy.
 	@rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
 	@touch $@
@@ -49,6 +49,7 @@ bench: setup     ## Speed and memory: one table and one JSON line each
 
 docs: setup      ## Write the pages that are generated from the code (settings, metrics, pieces)
 	$(BIN)/python -m peer.reference docs
+	$(BIN)/python -m netsim.reference docs
 
 clean:           ## Remove what the targets above made
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache

@@ -2,6 +2,8 @@
 
 TopologyError
 ├── GraphError               not a simple graph, or a node that it does not have
+├── MissingSolverError       an optimum is asked for, and the solver of convex programs is not installed
+├── UnsolvedError            a calculation gave up before it was as accurate as promised
 └── PieceError (ValueError)  a plug-in was named or set up wrongly; the message says what would be right
     ├── UnknownPieceError    nothing is registered under this name
     ├── BadParameterError    unknown, missing, mistyped or out of range
@@ -16,6 +18,14 @@ class TopologyError(Exception):
 
 class GraphError(TopologyError):
     """The edges do not form a simple undirected graph, or a node is asked for that is not in it."""
+
+
+class MissingSolverError(TopologyError):
+    """The solver of convex programs, an optional dependency, is not installed."""
+
+
+class UnsolvedError(TopologyError):
+    """A solver or an iteration gave up before its result was as accurate as promised."""
 
 
 class PieceError(TopologyError, ValueError):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import msgspec
 
 from aggregation.algorithms.base import Algorithm
 from aggregation.delivery import Channel, model_channel
+from topology.chebyshev import shift_register_momentum
 
 if TYPE_CHECKING:
     from aggregation.hood import Ctx, Inbox
@@ -67,8 +67,7 @@ class AcceleratedGossip(Algorithm):
         def eta(self) -> float:
             """η, of the matrix that is mixed by."""
             largest = (1 + self.second_eigenvalue) / 2 if self.lazy else self.second_eigenvalue
-            root = math.sqrt(1 - largest * largest)
-            return (1 - root) / (1 + root)
+            return shift_register_momentum(largest)
 
     def __init__(self, config: Config) -> None:
         self.config = config

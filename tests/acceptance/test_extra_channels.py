@@ -21,8 +21,8 @@ from tests.acceptance.harness import (
 )
 from tests.acceptance.poisson import Poisson
 from topology.graph import Graph
-from topology.matrices import metropolis_matrix, second_eigenvalue
-from topology.spectra import chi, least_rate
+from topology.matrices import metropolis_matrix
+from topology.spectra import chi, least_rate, second_eigenvalue
 
 pytestmark = pytest.mark.slow
 

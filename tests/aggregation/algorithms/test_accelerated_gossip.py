@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.aggregation.algorithms.swarm import Swarm, ring
-from topology.matrices import second_eigenvalue
+from topology.spectra import second_eigenvalue
 
 
 def swarm(n=8, own=1 / 3, **params):
