@@ -76,6 +76,7 @@ def train_config(peer: PeerFile, swarm: SwarmFile, identity: Identity) -> TrainC
         total_rounds=swarm.rounds.total,
         data=peer.data,
         local_epochs=swarm.method.local_epochs,
+        local_steps=swarm.method.local_steps,
         batch_size=swarm.method.batch_size,
         device=peer.train.device,
         threads=peer.train.threads,

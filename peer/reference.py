@@ -6,7 +6,7 @@ They are made from the declarations themselves; a test fails when a committed pa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -35,8 +35,8 @@ def settings_page() -> str:
             "Two files in TOML. `murmuration init` writes both, with these explanations in them. A key that is",
             "not listed here is an error; so is a value of another type, unit or range.",
             "",
-            *_file("swarm.toml", SwarmFile),
-            *_file("peer.toml", PeerFile),
+            *file_tables("swarm.toml", SwarmFile),
+            *file_tables("peer.toml", PeerFile),
             *_profiles(),
             *_environment(),
         ]
@@ -76,15 +76,16 @@ def pieces_page() -> str:
     ]
     lines += ["## recipe", "", "Published methods as compositions of the pieces below.", ""]
     for recipe in recipe_entries():
-        lines += _piece(recipe)
+        lines += piece_text(recipe)
     for registry in KINDS:
         lines += [f"## {registry.kind}", "", f"Entry points: `{registry.entry_point_group}`.", ""]
         for name in registry.builtin_names():
-            lines += _piece(entry_of(registry, name))
+            lines += piece_text(entry_of(registry, name))
     return "\n".join(lines)
 
 
-def _piece(entry: Entry) -> Iterable[str]:
+def piece_text(entry: Entry) -> Iterable[str]:
+    """Yield the lines that say what a piece is."""
     yield from (f"### {entry.name}", "", entry.summary, "", "```", *entry.formula, "```", "", entry.source, "")
     if entry.parameters:
         yield from ("| parameter | default | takes | meaning |", "|---|---|---|---|")
@@ -101,21 +102,29 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def main(folder: Path) -> None:
-    """Write all pages into `folder`."""
-    for name, page in PAGES.items():
+def write_pages(pages: Mapping[str, Callable[[], str]], folder: Path) -> None:
+    """Write pages by name into `folder`."""
+    for name, page in pages.items():
         (folder / name).write_text(page(), encoding="utf-8")
 
 
-def _file(name: str, whole: type[Section]) -> Iterable[str]:
+def file_tables(name: str, whole: type[Section]) -> Iterable[str]:
+    """Yield the lines that say all settings of a file."""
     yield from (f"## {name}", "", (whole.__module__ and (sys.modules[whole.__module__].__doc__ or "")).strip(), "")
-    single = [knob for knob in knobs_of(whole).values() if knob.section is None]
-    if single:
+    yield from _section_tables(whole, "")
+
+
+def _section_tables(section: type[Section], prefix: str) -> Iterable[str]:
+    knobs = knobs_of(section).values()
+    if single := [knob for knob in knobs if knob.section is None and knob.item_section is None]:
         yield from _table(single)
-    for knob in knobs_of(whole).values():
-        if knob.section is not None:
-            yield from (f"### [{knob.name}]", "", knob.meaning, "")
-            yield from _table(knobs_of(knob.section).values())
+    for knob in knobs:
+        inner = knob.section or knob.item_section
+        if inner is not None:
+            head = f"[{prefix}{knob.name}]" if knob.section else f"[[{prefix}{knob.name}]]"
+            meaning = knob.meaning if knob.section else f"{knob.meaning} {(inner.__doc__ or '').strip()}"
+            yield from (f"### {head}", "", meaning, "")
+            yield from _section_tables(inner, f"{prefix}{knob.name}.")
 
 
 def _table(knobs: Iterable[Knob]) -> Iterable[str]:
@@ -185,4 +194,4 @@ def _sample_name(family: Metric) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    write_pages(PAGES, Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

@@ -27,6 +27,7 @@ DECIDES_WITHOUT_IO = ("topology", "aggregation", "peer.core")
 IO_AND_CHANCE = {"trio", "libp2p", "time", "random", "socket", "asyncio", "threading", "subprocess"}
 TORCH_ALLOWED = (
     "aggregation",
+    "netsim.virtual",  # computes models; no part of a daemon
     # the worker's side of peer/train: the daemon never imports these
     "peer.train.checkpoint",
     "peer.train.evaluator",

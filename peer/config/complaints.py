@@ -17,7 +17,7 @@ from peer.config.knobs import Knob, Section, knobs_of
 from peer.config.spelling import shown, toml_key
 
 _AT = re.compile(r"(?P<text>.*) - at `\$(?P<path>.*)`", re.DOTALL)
-_STEP = re.compile(r"\w+(?=[.[]|$)")
+_STEP = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\[(?P<place>\d+)\])?")
 
 
 def unknown_key(key: str, path: str, section: type[Section], whole: type[Section]) -> str:
@@ -43,14 +43,19 @@ def explain(error: msgspec.ValidationError, given: Mapping[str, Any], whole: typ
     text, path = (located["text"], located["path"].lstrip(".")) if located else (str(error), "")
     section: type[Section] = whole
     value: Any = given
-    for step in _STEP.findall(path):
-        knob = knobs_of(section)[step]
-        value = value[step]
-        if knob.section is None:
+    for step in _STEP.finditer(path):
+        knob = knobs_of(section)[step["name"]]
+        value = value[step["name"]]
+        inner = knob.section
+        if step["place"] is not None and knob.item_section is not None:
+            inner, value = knob.item_section, value[int(step["place"])]
+        if inner is None:
             return wrong_value(path, _item(value, path), knob)
-        section = knob.section
+        section = inner
     if not isinstance(value, Mapping):
-        return f"{path} is a table of settings; write [{path}] on a line of its own and its settings below"
+        name, item, _ = path.partition("[")
+        table = f"[[{name}]]" if item else f"[{path}]"
+        return f"{path} is a table of settings; write {table} on a line of its own and its settings below"
     return _explain_table(text, f"{path}." if path else "", section)
 
 
@@ -133,7 +138,8 @@ def _number(bound: float) -> str:
 
 def _all_knobs(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Knob]]:
     for knob in knobs_of(section).values():
-        if knob.section is None:
+        inner = knob.section or knob.item_section
+        if inner is None:
             yield f"{prefix}{knob.name}", knob
         else:
-            yield from _all_knobs(knob.section, f"{prefix}{knob.name}.")
+            yield from _all_knobs(inner, f"{prefix}{knob.name}.")

@@ -71,6 +71,14 @@ class Knob(msgspec.Struct, frozen=True, kw_only=True):
         return cls if cls is not None and issubclass(cls, Section) else None
 
     @property
+    def item_section(self) -> type[Section] | None:
+        """The struct of each table of a list of tables (`[[timeline]]`); None for everything else."""
+        item = self.kind.item_type if isinstance(self.kind, msgspec.inspect.VarTupleType) else None
+        item = item.type if isinstance(item, msgspec.inspect.Metadata) else item
+        cls = item.cls if isinstance(item, msgspec.inspect.StructType) else None
+        return cls if cls is not None and issubclass(cls, Section) else None
+
+    @property
     def unit_word(self) -> str:
         """The unit in words."""
         return {"s": "seconds"}.get(self.unit, self.unit)

@@ -57,6 +57,9 @@ def check_pieces(swarm: SwarmFile, path: Path, *, trains: bool = True) -> None:
         _check_layout(swarm.method.selector)
         setting = "method.mixer"
         _check_neighbourhoods(swarm)
+        setting = "method.gossip_steps"
+        if swarm.method.gossip_steps != 1:
+            raise BadParameterError("several exchanges per round run in simulation only so far; write 1")
     except (PieceError, ConditionError) as error:
         raise ConfigError(f"{path}: {setting}: {error}") from error
 

@@ -1,4 +1,5 @@
-"""Read `peer.toml` and `swarm.toml` into strict structs; whatever is wrong becomes one line of `ConfigError`."""
+"""Read settings files (`peer.toml`, `swarm.toml`, scenarios) into strict structs; what is wrong becomes one line of
+`ConfigError`."""
 
 from __future__ import annotations
 
@@ -18,12 +19,14 @@ from peer.errors import ConfigError
 
 MAX_FILE_BYTES = 1024**2
 
+INIT = "`murmuration init` makes one"
+
 S = TypeVar("S", bound=Section)
 
 
 def read_peer_file(path: Path) -> PeerFile:
     """Read `peer.toml`; paths in it come back absolute. Raises `ConfigError`."""
-    return _with_paths_from(path.absolute().parent, _read(path, PeerFile))
+    return _with_paths_from(path.absolute().parent, read_settings(path, PeerFile, advice=INIT))
 
 
 def read_swarm_file(path: Path) -> SwarmFile:
@@ -31,25 +34,30 @@ def read_swarm_file(path: Path) -> SwarmFile:
 
     Raises `ConfigError`.
     """
-    return _read(path, SwarmFile)
+    return read_settings(path, SwarmFile, advice=INIT)
 
 
-def _read(path: Path, whole: type[S]) -> S:
-    given = _parse(path, _text(path))
+def read_settings(path: Path, whole: type[S], *, advice: str) -> S:
+    """Read a file as `whole`; `advice` says where such a file comes from, should there be none. Raises `ConfigError`."""
+    return settings_of(_parse(path, _text(path, advice)), whole, str(path))
+
+
+def settings_of(given: Mapping[str, Any], whole: type[S], name: str) -> S:
+    """Turn parsed TOML into `whole`; complaints begin with `name`. Raises `ConfigError`."""
     try:
         return msgspec.convert(_checked_table(given, whole, "", whole), whole, dec_hook=_path_of)
     except _RefusedError as refusal:
-        raise ConfigError(f"{path}: {refusal}") from None
+        raise ConfigError(f"{name}: {refusal}") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, given, whole)}") from None
+        raise ConfigError(f"{name}: {explain(error, given, whole)}") from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, advice: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; `murmuration init` makes one") from None
+        raise ConfigError(f"{path}: no such file; {advice}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
@@ -89,6 +97,13 @@ def _checked_table(
             checked[key] = _checked_piece(value, f"{prefix}{key}", knob)
         elif knob.section is not None and isinstance(value, Mapping):
             checked[key] = _checked_table(value, knob.section, f"{prefix}{key}.", whole)
+        elif knob.item_section is not None and isinstance(value, list):
+            checked[key] = [
+                _checked_table(item, knob.item_section, f"{prefix}{key}[{place}].", whole)
+                if isinstance(item, Mapping)
+                else item
+                for place, item in enumerate(value)
+            ]
         else:
             checked[key] = value
     return checked

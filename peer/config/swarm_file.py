@@ -48,6 +48,29 @@ class MethodSettings(Section, frozen=True, kw_only=True):
             smaller="more bytes; closer to training on all data in one place",
         ),
     ] = 1
+    local_steps: Annotated[
+        int,
+        knob(
+            "Local steps per round; 0: as many as local_epochs takes.",
+            unit="steps",
+            ge=0,
+            le=1_000_000,
+            larger="as for local_epochs",
+            smaller="as for local_epochs",
+        ),
+    ] = 0
+    gossip_steps: Annotated[
+        int,
+        knob(
+            "Exchanges per round, each of them real; the local steps come before the first of them. In simulation "
+            "only so far: a daemon takes 1.",
+            unit="exchanges",
+            ge=1,
+            le=1000,
+            larger="models agree better before training goes on; as many times the bytes",
+            smaller="fewer bytes",
+        ),
+    ] = 1
     batch_size: Annotated[
         int,
         knob(

@@ -1,13 +1,14 @@
-"""A network inside one process: the same contract as the real one, without sockets, keys or delays.
+"""A network inside one process: the same contract as the real one, without sockets or keys, and with delays if wanted.
 
 For tests and virtual time. Peers find each other by name in a `MemoryNetwork`; whoever holds that object can cut
-links and drop connections. Windows are bounded as in the real one, so that back-pressure shows here too.
+links, drop connections, and say how long bytes are on their way. Windows are bounded as in the real one, so that
+back-pressure shows here too.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
@@ -24,17 +25,50 @@ PREFIX = "/memory/"
 
 
 class _Pipe:
-    """One direction of a stream."""
+    """One direction of a stream; what is sent can be read `delay_s` later."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
         self.buffer = bytearray()
-        self.is_ended = False  # the sender has finished
+        self.coming: deque[tuple[float, bytes]] = deque()  # (when, what); nothing: the end
+        self.num_coming = 0  # bytes
+        self.is_ended = False  # the sender has finished, and all that it sent is here
+        self.is_closed = False  # the sender has finished
         self.is_ignored = False  # the receiver has closed: what comes is dropped
         self.broken = ""
         self.changed = ParkingLot()
 
     def wake(self) -> None:
         self.changed.unpark_all()
+
+    def put(self, data: bytes) -> None:
+        """Send bytes, or the end."""
+        self.coming.append((trio.current_time() + self.delay_s, data))
+        self.num_coming += len(data)
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Take in what is here by now."""
+        now = trio.current_time()
+        while self.coming and self.coming[0][0] <= now:
+            _, data = self.coming.popleft()
+            self.buffer += data
+            self.num_coming -= len(data)
+            self.is_ended = self.is_ended or not data
+        self.wake()
+
+    def drop(self) -> None:
+        """Forget what was sent."""
+        self.buffer.clear()
+        self.coming = deque(entry for entry in self.coming if not entry[1])
+        self.num_coming = 0
+
+    async def wait(self) -> None:
+        """Wait until something changes or comes."""
+        with trio.move_on_at(self.coming[0][0] if self.coming else float("inf")):
+            await self.changed.park()
+        if self.coming:
+            self.arrive()
 
 
 class MemoryStream:
@@ -57,7 +91,7 @@ class MemoryStream:
     @property
     def is_over(self) -> bool:
         """Neither side will say anything more."""
-        return bool(self._in.broken) or ((self._in.is_ended or self._in.is_ignored) and self._out.is_ended)
+        return bool(self._in.broken) or ((self._in.is_closed or self._in.is_ignored) and self._out.is_closed)
 
     async def send_all(self, data: bytes | memoryview) -> None:
         """Send all of `data`; waits while the window is full."""
@@ -66,15 +100,14 @@ class MemoryStream:
         while view:
             if self._out.broken:
                 raise NetError(self._out.broken)
-            if self._out.is_ended:
+            if self._out.is_closed:
                 raise NetError("closed for writing")
-            room = len(view) if self._out.is_ignored else WINDOW - len(self._out.buffer)
+            room = len(view) if self._out.is_ignored else WINDOW - len(self._out.buffer) - self._out.num_coming
             if room <= 0:
                 await self._out.changed.park()
                 continue
             if not self._out.is_ignored:
-                self._out.buffer += view[:room]
-                self._out.wake()
+                self._out.put(bytes(view[:room]))
             view = view[room:]
         self._traffic.bytes_out += len(data)
 
@@ -88,7 +121,7 @@ class MemoryStream:
                 return b""
             if self._in.broken:
                 raise NetError(self._in.broken)
-            await self._in.changed.park()
+            await self._in.wait()
         data = bytes(self._in.buffer[:max_bytes])
         del self._in.buffer[:max_bytes]
         self._in.wake()
@@ -103,14 +136,15 @@ class MemoryStream:
         self._end()
 
     def _end(self) -> None:
-        self._out.is_ended = True
-        self._out.wake()
+        if not self._out.is_closed:
+            self._out.is_closed = True
+            self._out.put(b"")
         self._connection.forget_finished()
 
     async def aclose(self) -> None:
         """Close both ways."""
         self._in.is_ignored = True
-        self._in.buffer.clear()
+        self._in.drop()
         self._in.wake()
         if not self._out.broken:
             self._end()
@@ -119,7 +153,7 @@ class MemoryStream:
     async def reset(self) -> None:
         """Drop the stream."""
         self.break_off("reset")
-        self._in.buffer.clear()
+        self._in.drop()
         await checkpoint()
 
     def break_off(self, reason: str) -> None:
@@ -165,11 +199,11 @@ class MemoryTransport:
         self.fault_log = FaultLog("network_fault")
         self.faults: Counter[str] = self.fault_log.counts
         self._network = network
-        self._name = name
+        self.name = name
 
     def addresses(self) -> Sequence[str]:
         """The one address of this peer; none before `run` has started."""
-        return [f"{PREFIX}{self._name}/p2p/{self.peer_id}"] if self.nursery is not None else []
+        return [f"{PREFIX}{self.name}/p2p/{self.peer_id}"] if self.nursery is not None else []
 
     def set_handler(self, protocol: str, handler: StreamHandler) -> None:
         """Give inbound streams of `protocol` to `handler`."""
@@ -177,7 +211,7 @@ class MemoryTransport:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be reachable until cancelled. Raises `ConfigError` when the name is taken."""
-        self._network.enter(self._name, self)
+        self._network.enter(self.name, self)
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             task_status.started()
@@ -185,7 +219,7 @@ class MemoryTransport:
                 await trio.sleep_forever()
             finally:
                 self.nursery = None
-                self._network.leave(self._name)
+                self._network.leave(self.name)
                 for connection in list(self.connections.values()):
                     connection.close("the remote has stopped")
 
@@ -193,7 +227,7 @@ class MemoryTransport:
         """Connect to `address`, or use the connection that exists. Raises `NetError`."""
         await checkpoint()
         place, expected = split_peer(address)
-        remote = self._network.find(self._name, place.removeprefix(PREFIX)) if place.startswith(PREFIX) else None
+        remote = self._network.find(self.name, place.removeprefix(PREFIX)) if place.startswith(PREFIX) else None
         if remote is None or self.nursery is None:
             raise NetError(f"{address}: nobody answers")
         if expected is not None and expected != remote.peer_id:
@@ -218,17 +252,20 @@ class MemoryTransport:
         if sum(stream.peer == self.peer_id for stream in connection.streams) >= remote.limits.max_streams_per_peer:
             remote.fault_log.note("too_many_streams", self.peer_id)
             raise NetError("too many streams")
-        there, back = _Pipe(), _Pipe()
+        delay_s = self._network.delay_s(self.name, remote.name)
+        there, back = _Pipe(delay_s), _Pipe(delay_s)
         ours = MemoryStream(connection, peer, back, there, self.traffic)
         theirs = MemoryStream(connection, self.peer_id, there, back, remote.traffic)
         connection.streams.append(theirs)  # both ends are over at the same time: one of them stands for the stream
         assert remote.nursery is not None
-        remote.nursery.start_soon(remote.serve, theirs, remote.handlers[protocol])
+        remote.nursery.start_soon(remote.serve, theirs, remote.handlers[protocol], delay_s)
         return ours
 
-    async def serve(self, stream: MemoryStream, handler: StreamHandler) -> None:
-        """Run a handler on an inbound stream; its errors end nothing but the stream."""
+    async def serve(self, stream: MemoryStream, handler: StreamHandler, delay_s: float) -> None:
+        """Run a handler on an inbound stream, once that is known here; its errors end nothing but the stream."""
         try:
+            if delay_s:
+                await trio.sleep(delay_s)
             await handler(stream)
         except NetError:
             pass  # the remote left
@@ -250,9 +287,13 @@ class MemoryTransport:
 
 
 class MemoryNetwork:
-    """Who is reachable by which name, and which pairs are cut off from each other."""
+    """Who is reachable by which name, and which pairs are cut off from each other.
 
-    def __init__(self) -> None:
+    `delay_s(one, other)`: seconds that bytes are on their way between two names, the same both ways.
+    """
+
+    def __init__(self, delay_s: Callable[[str, str], float] = lambda one, other: 0.0) -> None:  # noqa: ARG005  by name
+        self.delay_s = delay_s
         self._running: dict[str, MemoryTransport] = {}
         self._cut: set[frozenset[str]] = set()
 

@@ -87,3 +87,34 @@ def _bounds(mass_PC: NDArray[np.float64]) -> NDArray[np.float64]:
     cumulative_PC = np.cumsum(mass_PC, axis=1)
     # The last label that has mass, and all after it, get exactly 1 (x / x): no draw below 1 falls behind it.
     return np.asarray(cumulative_PC / cumulative_PC[:, -1:])
+
+
+def shards_split(labels: Labels, of: int, shards_per_peer: int, seed: int) -> list[Indices]:
+    """Return the sorted sample indices of each of `of` shares: sorted by label, cut into pieces, pieces dealt out.
+
+    Each share gets `shards_per_peer` of the of·shards_per_peer pieces, so about as many labels. Cost O(N log N).
+    Source: [McMahan et al. 2017, Communication-Efficient Learning of Deep Networks from Decentralized Data].
+    """
+    rng = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])
+    shuffled = rng.permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    pieces = np.array_split(by_label, of * shards_per_peer)
+    order = rng.permutation(len(pieces))
+    return [np.sort(np.concatenate([pieces[p] for p in order[share::of]])) for share in range(of)]
+
+
+def groups_split(groups: Labels, of: int, seed: int) -> list[Indices]:
+    """Return the sorted sample indices of each of `of` shares: whole groups, each to whoever has fewest samples so far.
+
+    `groups` [N] int64: the natural group (writer, site) of each sample. Groups are dealt out in a random order; with
+    fewer groups than shares some shares are empty. Cost O(N log N + G·P).
+    """
+    rng = np.random.RandomState([seed & 0xFFFFFFFF, seed >> 32])
+    members: list[list[Indices]] = [[] for _ in range(of)]
+    sizes = np.zeros(of, dtype=np.int64)
+    for group in rng.permutation(np.unique(groups)):
+        found = np.flatnonzero(groups == group)
+        share = int(sizes.argmin())
+        members[share].append(found)
+        sizes[share] += len(found)
+    return [np.sort(np.concatenate(found)) if found else np.empty(0, dtype=np.int64) for found in members]

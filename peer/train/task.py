@@ -47,5 +47,12 @@ class Task(Protocol):
         """Return the mean of the metric over a batch; larger is better."""
 
 
-tasks: Registry[Task] = Registry("task", "murmuration.tasks", {"digits-mlp": "peer.train.tasks.digits_mlp:DigitsMlp"})
+tasks: Registry[Task] = Registry(
+    "task",
+    "murmuration.tasks",
+    {
+        "digits-mlp": "peer.train.tasks.digits_mlp:DigitsMlp",
+        "mnist-mlp": "peer.train.tasks.mnist_mlp:MnistMlp",
+    },
+)
 """All tasks by name."""

@@ -112,7 +112,7 @@ async def test_an_address_in_use_is_a_config_error(build, start, kind):
     taken = await start()
     again = build()
     if kind == "memory":
-        again._name = taken._name
+        again.name = taken.name
     else:
         again._listen = [taken.addresses()[0].rpartition("/p2p/")[0]]
     with pytest.raises(ConfigError, match="in use"):

@@ -1,0 +1,145 @@
+"""Whether a scenario can be run, before anything runs: every name, every parameter, and what must fit together.
+
+One line says what is wrong, with the path of the key. The graph is drawn under the first seed, since what a family
+gives is known only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from topology.disruption import registry as targets
+
+from aggregation.algorithms import registry as algorithms
+from aggregation.attacks import registry as attacks
+from aggregation.delivery import Delivery, model_alone
+from aggregation.errors import AggregationError
+from aggregation.mixers import registry as mixers
+from aggregation.outer import registry as outer
+from aggregation.selectors import Selector
+from aggregation.selectors import registry as selectors
+from aggregation.steps import registry as steps
+from aggregation.weights import registry as weights
+from netsim.churn import registry as churns
+from netsim.distributions import registry as distributions
+from netsim.happenings import registry as happenings
+from netsim.scenario.scenario_file import Scenario
+from netsim.virtual.protocol import protocols
+from peer.errors import ConfigError, MurmurationError
+from peer.train.task import tasks
+from topology.errors import TopologyError
+from topology.families import registry as families
+from topology.graph import Graph
+from topology.registry import Piece, Registry
+from topology.samplers import registry as samplers
+
+CONNECTED_BELOW = 20_001
+"""Peers up to which the graph is drawn to see whether it is connected."""
+
+
+def check_scenario(scenario: Scenario, source: str) -> None:
+    """Raise `ConfigError`, beginning with `source` and the path of the key, for a scenario that cannot be run."""
+    for path, check in _checks(scenario):
+        try:
+            check()
+        except (TopologyError, AggregationError, MurmurationError, ValueError) as error:
+            where = f"{path}: " if path else ""
+            raise ConfigError(f"{source}: {where}{error}") from error
+
+
+def _checks(scenario: Scenario) -> Iterator[tuple[str, Callable[[], object]]]:
+    def built(registry: Registry[object], piece: Piece) -> Callable[[], object]:
+        return lambda: registry.build(piece.name, piece.params)
+
+    def checked(registry: Registry[object], piece: Piece) -> Callable[[], object]:
+        return lambda: registry.check(piece.name, piece.params)
+
+    yield "task", built(tasks, scenario.task)
+    yield "protocol", built(protocols, scenario.protocol)
+    for number, one in enumerate(scenario.peers.classes):
+        path = f"peers.classes[{number}]"
+        if one.who is not None:
+            yield f"{path}.who", built(targets, one.who)
+        for key in ("up_bytes_s", "down_bytes_s"):
+            if (piece := getattr(one, key)) is not None:
+                yield f"{path}.{key}", built(distributions, piece)
+    yield "topology.family", built(families, scenario.topology.family)
+    yield "topology.sampler", built(samplers, scenario.topology.sampler)
+    method = scenario.method
+    yield "method.step", checked(steps, method.step)
+    yield "method.mixer", checked(mixers, method.mixer)
+    yield "method.weights", checked(weights, method.weights)
+    yield "method.algorithm", checked(algorithms, method.algorithm)
+    if method.outer is not None:
+        yield "method.outer", checked(outer, method.outer)
+    yield "method.selector", checked(selectors, method.selector)
+    yield "method.selector", lambda: _check_selector(scenario)
+    yield "method.algorithm", lambda: _check_channels(scenario)
+    for key in ("latency_s", "jitter_s", "up_bytes_s", "down_bytes_s"):
+        if (piece := getattr(scenario.links, key)) is not None:
+            yield f"links.{key}", built(distributions, piece)
+    yield "world.step_s", built(distributions, scenario.world.step_s)
+    if scenario.churn is not None:
+        yield "churn", built(churns, scenario.churn)
+    if scenario.battery.who is not None:
+        yield "battery.who", built(targets, scenario.battery.who)
+        yield "battery.capacity_j", built(distributions, scenario.battery.capacity_j)
+    if scenario.attack.attack is not None:
+        yield "attack.attack", built(attacks, scenario.attack.attack)
+        yield "attack.who", built(targets, scenario.attack.who)
+    for number, entry in enumerate(scenario.timeline):
+        yield f"timeline[{number}].event", built(happenings, entry.event)
+        yield f"timeline[{number}].at_round", lambda entry=entry: _check_round(entry.at_round, scenario)  # type: ignore[misc]
+    yield "", lambda: _check_end(scenario)
+    yield "topology.family", lambda: _check_graph(scenario)
+
+
+def _check_selector(scenario: Scenario) -> None:
+    choice = scenario.method.selector
+    if selectors.is_builtin(choice.name) and selectors.piece(choice.name).mask is not Selector.mask:
+        raise ValueError(
+            f"selector {choice.name!r} sends a part of the model in each message, which no world carries yet"
+        )
+
+
+def _check_channels(scenario: Scenario) -> None:
+    piece = scenario.method.algorithm
+    channels = algorithms.build(piece.name, piece.params).channels
+    carried = {
+        "pairs": all(channel.delivery is Delivery.PAIR for channel in channels),
+        "modest": model_alone(channels) and piece.name == "gossip",
+    }
+    if not carried.get(scenario.protocol.name, model_alone(channels)):
+        sent = ", ".join(f"{channel.name} ({channel.delivery.value})" for channel in channels)
+        raise ValueError(
+            f"algorithm {piece.name!r} sends {sent}, which protocol {scenario.protocol.name!r} does not carry"
+        )
+
+
+def _check_round(at_round: int | None, scenario: Scenario) -> None:
+    total = scenario.rounds.total
+    if at_round is not None and total and at_round > total:
+        raise ValueError(f"{at_round} is never reached: rounds.total is {total}")
+
+
+def _check_end(scenario: Scenario) -> None:
+    if not (scenario.rounds.total or scenario.stop.time_s):
+        raise ConfigError("nothing ends this scenario: set rounds.total or stop.time_s")
+
+
+def _check_graph(scenario: Scenario) -> None:
+    """Refuse a graph that is in parts from the beginning, and a rule whose condition no neighbourhood meets."""
+    if scenario.peers.count >= CONNECTED_BELOW:
+        return
+    from netsim.virtual.cast import names_of
+
+    family = families.build(scenario.topology.family.name, scenario.topology.family.params)
+    sampler = samplers.build(scenario.topology.sampler.name, scenario.topology.sampler.params)
+    names = names_of(scenario.peers.count)
+    graph: Graph[str] = family.build(names, scenario.seeds[0])
+    needs_graph = scenario.protocol.name == "pairs" or (scenario.protocol.name == "rounds" and not sampler.changes)
+    if needs_graph and not graph.is_connected():
+        raise ValueError("the graph is not connected under the first seed: some peers can never hear of others")
+    if needs_graph and mixers.is_builtin(scenario.method.mixer.name):
+        most = max(graph.degree(name) for name in graph.nodes)
+        mixers.build(scenario.method.mixer.name, scenario.method.mixer.params).require(most + 1)

@@ -1,0 +1,156 @@
+"""One run of a scenario in virtual time, from the file to the folder of results."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from aggregation.attacks import registry as attacks
+from aggregation.composition import Composition
+from netsim.experiments.run_folder import Outcome, PeerRecord, RunRecord, RunWriter, Timing, TotalsRow, Versions
+from netsim.scenario.reading import scenario_hash
+from netsim.scenario.scenario_file import Scenario
+from netsim.virtual.cohort import Cohort
+from netsim.virtual.learning import Learning
+from netsim.virtual.measures import Measures, live_graph
+from netsim.virtual.plan import PlannedLearning
+from netsim.virtual.world import World
+from peer.errors import MurmurationError
+from peer.version import VERSION
+from topology.graph import Graph
+
+OnRow = Callable[[TotalsRow, float], None]
+"""(row, share): a row was measured; how much of the run is done, 0..1 as far as that is known."""
+
+
+class SimulationError(MurmurationError):
+    """A run broke down; the message has the seed and the command that repeats it."""
+
+
+def run_scenario(
+    scenario: Scenario,
+    seed: int,
+    folder: Path,
+    *,
+    threads: int = 1,
+    replay: str = "",
+    on_row: OnRow | None = None,
+) -> RunRecord:
+    """Run `scenario` under `seed` and leave the results in `folder`, which must not exist. Returns the record.
+
+    `replay` is the command that repeats this run, for the record and for errors. Raises `ConfigError` for a scenario
+    that cannot be run, `SimulationError` when the code under simulation breaks a promise or raises.
+    """
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    world = World(scenario, seed, lambda world: _learning(world, threads))
+    with RunWriter(folder) as writer:
+        before = world.directory.whole
+        measures = Measures(world, writer)
+        if on_row is not None:
+            measures.on_row = lambda row: on_row(row, _share_done(scenario, row))
+        played = time.perf_counter()
+        try:
+            world.play()
+            measures.measure()
+        except MurmurationError as error:
+            raise SimulationError(f"{error}{_again(replay)}") from error
+        except Exception as error:
+            where = f"{scenario.name}, seed {seed}, at {world.queue.now:.6f} s"
+            raise SimulationError(f"{where}: {type(error).__name__}: {error}{_again(replay)}") from error
+        record = _record(world, before, replay)
+        wall_s = time.perf_counter() - played
+        writer.finish(
+            record,
+            Timing(
+                wall_s=time.perf_counter() - began,
+                events_per_s=world.queue.num_played / max(wall_s, 1e-9),
+                peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                machine=platform.platform(),
+            ),
+        )
+    return record
+
+
+def _again(replay: str) -> str:
+    return f"\nto repeat it: {replay}" if replay else ""
+
+
+def _share_done(scenario: Scenario, row: TotalsRow) -> float:
+    shares = []
+    if scenario.rounds.total:
+        shares.append(row.round_median / scenario.rounds.total)
+    if scenario.stop.time_s:
+        shares.append(row.at_s / scenario.stop.time_s)
+    return min(1.0, max(shares, default=0.0))
+
+
+def _learning(world: World, threads: int) -> Learning:
+    scenario, cast = world.scenario, world.cast
+    attack = None
+    if scenario.attack.attack is not None:
+        attack = attacks.build(scenario.attack.attack.name, scenario.attack.attack.params)
+    cohort = Cohort.of(scenario, cast, seed=world.seed, swarm=world.swarm, threads=threads, attack=attack)
+    method = scenario.method
+    return PlannedLearning(
+        cohort,
+        Composition(
+            algorithm=method.algorithm,
+            step=method.step,
+            mixer=method.mixer,
+            weights=method.weights,
+            outer=method.outer,
+            gossip_steps=method.gossip_steps,
+        ).build(),
+        swarm=world.swarm,
+        seed=world.seed,
+        names=world.names,
+        total_rounds=scenario.rounds.total,
+        norm_cap_factor=scenario.limits.norm_cap_factor,
+        attack=attack,
+        attackers=cast.attackers,
+    )
+
+
+def _record(world: World, before: Graph[str], replay: str) -> RunRecord:
+    scenario, cast, index = world.scenario, world.cast, world.index_of
+    after = live_graph(world)
+    bad = set(cast.attackers)
+    return RunRecord(
+        name=scenario.name,
+        scenario=msgspec.to_builtins(scenario),
+        scenario_hash=scenario_hash(scenario),
+        seed=world.seed,
+        versions=Versions(
+            murmuration=VERSION, python=platform.python_version(), torch=str(torch.__version__), numpy=np.__version__
+        ),
+        peers=[
+            PeerRecord(
+                id=name,
+                group=cast.groups[i],
+                samples=world.learning.samples(i),
+                is_byzantine=i in bad,
+                position=list(cast.positions[name]) if name in cast.positions else None,
+            )
+            for i, name in enumerate(world.names)
+        ],
+        edges_before=[[index[a], index[b]] for a, b in before.edges],
+        edges_after=[[index[a], index[b]] for a, b in after.edges],
+        alive_after=world.there(),
+        events=list(world.events),
+        counters=dict(sorted(world.all_counters().items())),
+        outcome=Outcome(
+            reason=world.stop_reason,
+            at_s=world.queue.now,
+            num_node_rounds=world.counters["node_rounds"],
+            num_events=world.queue.num_played,
+        ),
+        command=replay,
+    )
