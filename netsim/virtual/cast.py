@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from topology.disruption import registry as targets
-
 from netsim.distributions import Distribution, draw, uniform_of
 from netsim.distributions import registry as distributions
 from netsim.scenario.population import PeerClass
 from netsim.scenario.scenario_file import Scenario
 from peer.core.messages import PeerId
+from topology.disruption import registry as targets
 from topology.graph import Graph
 from topology.registry import Piece
 

@@ -4,25 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from aggregation.attacks.base import Attack
-from aggregation.hood import Ctx, Evaluator
+from aggregation.hood import Ctx
 from aggregation.method import Method
 from aggregation.param_space import ParamSpace
-from aggregation.seeding import Rng, derived_seed
+from aggregation.seeding import derived_seed
 from aggregation.selectors import registry as selectors
 from aggregation.store import Store
 from netsim.scenario.scenario_file import Scenario
 from netsim.virtual.cast import Cast
 from netsim.virtual.shares import shares_of
 from peer.train.oracle import Batches
-from peer.train.task import Data, tasks
+from peer.train.task import tasks
 
 
 class Cohort:

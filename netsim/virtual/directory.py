@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from topology.digraph import Digraph
-
 from netsim.virtual.event_queue import EventQueue
 from netsim.virtual.stream import Stream
-from peer.core.messages import PeerId
+from peer.core.messages import Message, PeerId
+from topology.digraph import Digraph
 from topology.families import Family
 from topology.graph import Graph
 from topology.samplers import Sampler
@@ -65,6 +64,22 @@ class Directory:
         """Whether the neighbours are drawn anew in every round."""
         return self._sampler.changes
 
+    def knows(self, peer: int) -> int:  # noqa: ARG002  everybody knows the same
+        """Return how many members there are."""
+        return len(self.members)
+
+    def receive(self, peer: int, sender: int, message: Message) -> None:
+        """Nothing is sent about members."""
+
+    def link_up(self, peer: int, other: int) -> None:
+        """Links say nothing about members."""
+
+    def link_down(self, peer: int, other: int) -> None:
+        """Links say nothing about members."""
+
+    def heal(self) -> None:
+        """Partitions say nothing about members."""
+
     def neighbours(self, peer: int) -> tuple[PeerId, ...]:
         """Return the peer's neighbours among the members."""
         return self._neighbours[peer]
@@ -112,6 +127,7 @@ class Directory:
             self._note_change()
 
     def _note_change(self) -> None:
+        self._drawn.clear()
         if not self._is_stale:
             self._is_stale = True
             self._queue.after(COALESCE_S, self._compute)
@@ -120,12 +136,12 @@ class Directory:
         if not self._is_stale:
             return
         self._is_stale = False
-        self._drawn.clear()
+        self._drawn.clear()  # drawn before the graph was known
         here = [self._names[i] for i in sorted(self.members)]
         if self._upkeep == "overlay":
             self.graph = self._family.build(here, self._seed)
         else:
-            self.graph = self._repaired(_restricted(self.whole, set(here)))
+            self.graph = self._repaired(restricted(self.whole, set(here)))
         for peer, name in enumerate(self._names):
             found = self.graph.neighbours(name) if name in self.graph else ()
             if found != self._neighbours[peer]:
@@ -154,7 +170,8 @@ class Directory:
         return Graph({names[peer]: [names[other] for other in around[peer]] for peer in here})
 
 
-def _restricted(graph: Graph[PeerId], members: set[PeerId]) -> Graph[PeerId]:
+def restricted(graph: Graph[PeerId], members: set[PeerId]) -> Graph[PeerId]:
+    """Return the part of a graph that lies among `members`."""
     return Graph(
         {
             name: [other for other in graph.neighbours(name) if other in members]

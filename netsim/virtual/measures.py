@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from topology.connectivity import Connectivity, connectivity
 
 from netsim.distributions import uniform_of
 from netsim.experiments.run_folder import RunWriter, TotalsRow
 from netsim.virtual.world import World
+from topology.connectivity import Connectivity, connectivity
 from topology.graph import Graph
 
 PURPOSE = "measured"

@@ -15,7 +15,7 @@ import msgspec
 
 from netsim.virtual.learning import Version
 from netsim.virtual.stream import Stream
-from peer.core.messages import Message, PeerId
+from peer.core.messages import Message, PeerId, Records
 from peer.core.modest import ModestCore
 from peer.core.modest_events import (
     AggregateModels,
@@ -235,16 +235,20 @@ class ModestPeer:
 
     def receive(self, sender: int, message: Message) -> None:
         """Take in a message."""
-        if self.core is not None:
+        if type(message) is Records:
+            self.protocol.world.directory.receive(self.index, sender, message)
+        elif self.core is not None:
             now = self.protocol.queue.now
             self.core.receive_message(message, self.protocol.names[sender], now)
             self.act(now)
 
     def link_up(self, other: int) -> None:
-        """Links mean nothing here."""
+        """A link stands: of use to the membership only."""
+        self.protocol.world.directory.link_up(self.index, other)
 
     def link_down(self, other: int) -> None:
-        """Links mean nothing here."""
+        """A link is gone: of use to the membership only."""
+        self.protocol.world.directory.link_down(self.index, other)
 
     def receive_model(self, ref: ModelRef, delta: tuple[ViewEntry, ...], sender: int) -> None:
         """Take in a model, unless admission refuses it."""

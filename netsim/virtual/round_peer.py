@@ -17,7 +17,7 @@ from netsim.virtual.learning import Heard, Version
 from netsim.virtual.stream import Stream
 from peer.core.exchange import ExchangeCore, Phase
 from peer.core.exchange_events import CheckModel, Misbehaved, ModelDropped, RoundReady
-from peer.core.messages import Manifest, Message, Model, PeerId, Refuse
+from peer.core.messages import Manifest, Message, Model, PeerId, Records, Refuse
 from peer.core.offers import KEPT
 from peer.net.serve import MAX_UPLOADS, MAX_UPLOADS_PER_PEER
 
@@ -158,6 +158,9 @@ class RoundPeer:
         core = self.core
         if core is None:
             return
+        if type(message) is Records:
+            self.protocol.world.directory.receive(self.index, sender, message)
+            return
         now = self.protocol.queue.now
         core.receive_message(message, self.protocol.names[sender], now)
         self.flush(now)
@@ -173,6 +176,7 @@ class RoundPeer:
         """A link stands."""
         if self.core is not None:
             now = self.protocol.queue.now
+            self.protocol.world.directory.link_up(self.index, other)
             self.core.link_up(self.protocol.names[other], now)
             self.flush(now)
 
@@ -180,6 +184,7 @@ class RoundPeer:
         """A link is known to be gone."""
         if self.core is not None:
             now = self.protocol.queue.now
+            self.protocol.world.directory.link_down(self.index, other)
             self.core.link_down(self.protocol.names[other], now)
             self.flush(now)
 

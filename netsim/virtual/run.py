@@ -50,7 +50,7 @@ def run_scenario(
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
-    world = World(scenario, seed, lambda world: _learning(world, threads))
+    world = World(scenario, seed, lambda world: learning_of(world, threads))
     with RunWriter(folder) as writer:
         before = world.directory.whole
         measures = Measures(world, writer)
@@ -92,7 +92,8 @@ def _share_done(scenario: Scenario, row: TotalsRow) -> float:
     return min(1.0, max(shares, default=0.0))
 
 
-def _learning(world: World, threads: int) -> Learning:
+def learning_of(world: World, threads: int) -> Learning:
+    """Return the models of a world: what its scenario says, in batches."""
     scenario, cast = world.scenario, world.cast
     attack = None
     if scenario.attack.attack is not None:

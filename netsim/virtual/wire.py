@@ -51,7 +51,6 @@ class Wire:
         jitter: Distribution | None,
         loss: float,
         silence_s: float,
-        capacities: tuple[Sequence[float], Sequence[float]] | None,
     ) -> None:
         n = num_parties
         self.parties: Sequence[Party] = ()
@@ -74,10 +73,14 @@ class Wire:
         self._chance = Stream(seed, "wire")
         self._side: list[int] | None = None
         self._dialing: set[tuple[int, int]] = set()
-        self._fair = FairLinks(*capacities) if capacities is not None else None
+        self._fair: FairLinks | None = None
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
         self._pump_at = math.inf
+
+    def limit(self, up_bytes_s: Sequence[float], down_bytes_s: Sequence[float]) -> None:
+        """Give the access links capacities, inf where there is no limit; to be called before anything is sent."""
+        self._fair = FairLinks(up_bytes_s, down_bytes_s)
 
     # Messages -------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from topology.families.placed import Placed, scatter
-
 from netsim.churn import registry as churns
 from netsim.distributions import draw, uniform_of
 from netsim.experiments.run_folder import EventRecord
@@ -28,12 +26,16 @@ from netsim.virtual.battery import Batteries
 from netsim.virtual.cast import Cast, cast_of, chosen, distribution, key_of, names_of
 from netsim.virtual.directory import Directory
 from netsim.virtual.event_queue import EventQueue
+from netsim.virtual.gossip import Gossip
 from netsim.virtual.learning import Learning
+from netsim.virtual.membership import Membership
 from netsim.virtual.protocol import Exchange, protocols
 from netsim.virtual.watch import Watch
 from netsim.virtual.wire import Wire
 from peer.core.messages import PeerId
+from topology.families import Family
 from topology.families import registry as families
+from topology.families.placed import Placed, scatter
 from topology.registry import Piece
 from topology.samplers import registry as samplers
 
@@ -68,17 +70,16 @@ class World:
         self.events: list[EventRecord] = []
         self.stop_reason = ""
         family = families.build(scenario.topology.family.name, scenario.topology.family.params)
-        self.directory = Directory(
+        self.wire = Wire(
             self.queue,
-            self.names,
-            family,
-            samplers.build(scenario.topology.sampler.name, scenario.topology.sampler.params),
+            len(self.names),
             seed=seed,
-            upkeep=scenario.topology.upkeep,
-            repair_below=scenario.topology.repair_below,
-            timeout_s=scenario.membership.timeout_s,
-            changed=self._neighbours_changed,
+            latency=distribution(scenario.links.latency_s),
+            jitter=distribution(scenario.links.jitter_s) if scenario.links.jitter_s is not None else None,
+            loss=scenario.links.loss,
+            silence_s=scenario.links.silence_s,
         )
+        self.directory = self._membership(family)
         place = family.positions if isinstance(family, Placed) else scatter
         self.cast: Cast = cast_of(scenario, seed, self.names, self.directory.whole, place(self.names, seed))
         self._is_there = [False] * len(self.names)
@@ -93,24 +94,42 @@ class World:
         self._at_round: list[tuple[int, Callable[[], None]]] = []
         self._on_round: list[Callable[[int], None]] = []
         self.watch = Watch(self)
-        self.wire = self._make_wire()
+        if self.cast.is_limited:
+            self.wire.limit(self.cast.up_bytes_s, self.cast.down_bytes_s)
         self.learning = make_learning(self)
         self.protocol: Exchange = protocols.build(scenario.protocol.name, scenario.protocol.params).play_in(self)
         self.wire.parties = self.protocol.peers
         self.batteries = Batteries(self)
         self._plan()
 
-    def _make_wire(self) -> Wire:
-        links, cast = self.scenario.links, self.cast
-        return Wire(
+    def _membership(self, family: Family) -> Membership:
+        topology, settings = self.scenario.topology, self.scenario.membership
+        sampler = samplers.build(topology.sampler.name, topology.sampler.params)
+        if self.scenario.world.membership == "gossip":
+            return Gossip(
+                self.queue,
+                self.wire,
+                self.authors,
+                self.swarm,
+                family,
+                sampler,
+                seed=self.seed,
+                upkeep=topology.upkeep,
+                heartbeat_s=settings.heartbeat_s,
+                timeout_s=settings.timeout_s,
+                max_members=self.scenario.limits.max_members,
+                changed=self._neighbours_changed,
+            )
+        return Directory(
             self.queue,
-            len(self.names),
+            self.names,
+            family,
+            sampler,
             seed=self.seed,
-            latency=distribution(links.latency_s),
-            jitter=distribution(links.jitter_s) if links.jitter_s is not None else None,
-            loss=links.loss,
-            silence_s=links.silence_s,
-            capacities=(cast.up_bytes_s, cast.down_bytes_s) if cast.is_limited else None,
+            upkeep=topology.upkeep,
+            repair_below=topology.repair_below,
+            timeout_s=settings.timeout_s,
+            changed=self._neighbours_changed,
         )
 
     # Running --------------------------------------------------------------------------------------------------------
@@ -193,19 +212,21 @@ class World:
 
     def _begin_all(self) -> None:
         """Have everybody begin who waits for enough members."""
-        if len(self.directory.members) < min(self.scenario.rounds.start_members, len(self.names)):
-            return
         for peer in self.there():
-            self._begin(peer)
+            self._begin_if_ready(peer)
 
-    def _begin(self, peer: int) -> None:
-        if not self._has_begun[peer]:
+    def _begin_if_ready(self, peer: int) -> None:
+        """Have a peer begin that knows enough members, or that resumes."""
+        needed = min(self.scenario.rounds.start_members, len(self.names))
+        if not self._has_begun[peer] and (self._rounds[peer] or self.directory.knows(peer) >= needed):
             self._has_begun[peer] = True
             self.protocol.begin(peer)
 
     def _neighbours_changed(self, peer: int) -> None:
         if self._is_there[peer]:
             self.protocol.neighbours_changed(peer)
+            if self.queue.now > 0.0:
+                self._begin_if_ready(peer)
 
     # The verbs of the stage -----------------------------------------------------------------------------------------
 
@@ -221,8 +242,6 @@ class World:
             self.batteries.come(peer)
             self.protocol.come(peer)
             if self.queue.now > 0.0:
-                if self.protocol.rounds_of(peer) or len(self.directory.members) >= self.scenario.rounds.start_members:
-                    self._begin(peer)
                 self._begin_all()
 
     def crash(self, peers: Iterable[int]) -> None:
@@ -258,6 +277,7 @@ class World:
     def heal(self) -> None:
         """The partition is over: neighbours dial each other again."""
         self.wire.partition(None)
+        self.directory.heal()
         for peer in self.there():
             self.protocol.dial(peer)
 
