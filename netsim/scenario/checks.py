@@ -24,6 +24,7 @@ from netsim.churn import registry as churns
 from netsim.distributions import registry as distributions
 from netsim.happenings import registry as happenings
 from netsim.scenario.scenario_file import Scenario
+from netsim.virtual.cast import names_of
 from netsim.virtual.protocol import protocols
 from peer.errors import ConfigError, MurmurationError
 from peer.train.task import tasks
@@ -91,7 +92,34 @@ def _checks(scenario: Scenario) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"timeline[{number}].event", built(happenings, entry.event)
         yield f"timeline[{number}].at_round", lambda entry=entry: _check_round(entry.at_round, scenario)  # type: ignore[misc]
     yield "", lambda: _check_end(scenario)
+    for path, who in _targets(scenario):
+        yield path, lambda who=who: _check_names(who, scenario)  # type: ignore[misc]
     yield "topology.family", lambda: _check_graph(scenario)
+
+
+def _targets(scenario: Scenario) -> Iterator[tuple[str, Piece]]:
+    """Yield every target of a scenario with its path."""
+    for number, one in enumerate(scenario.peers.classes):
+        if one.who is not None:
+            yield f"peers.classes[{number}].who", one.who
+    if scenario.battery.who is not None:
+        yield "battery.who", scenario.battery.who
+    if scenario.attack.attack is not None:
+        yield "attack.who", scenario.attack.who
+    for number, entry in enumerate(scenario.timeline):
+        if isinstance(who := entry.event.params.get("who"), dict) and isinstance(who.get("name"), str):
+            params = {key: value for key, value in who.items() if key != "name"}
+            yield f"timeline[{number}].event.who", Piece(who["name"], params)
+
+
+def _check_names(who: Piece, scenario: Scenario) -> None:
+    """Refuse a list of peers that has a name which no peer has."""
+    if who.name != "listed":
+        return
+    names = names_of(scenario.peers.count)
+    for name in who.params.get("peers", ()):
+        if name not in names:
+            raise ValueError(f"there is no peer {name!r}; they are called {names[0]} to {names[-1]}")
 
 
 def _check_selector(scenario: Scenario) -> None:
@@ -131,8 +159,6 @@ def _check_graph(scenario: Scenario) -> None:
     """Refuse a graph that is in parts from the beginning, and a rule whose condition no neighbourhood meets."""
     if scenario.peers.count >= CONNECTED_BELOW:
         return
-    from netsim.virtual.cast import names_of
-
     family = families.build(scenario.topology.family.name, scenario.topology.family.params)
     sampler = samplers.build(scenario.topology.sampler.name, scenario.topology.sampler.params)
     names = names_of(scenario.peers.count)

@@ -49,6 +49,16 @@ def scenario_hash(scenario: Scenario) -> str:
     return digest.hexdigest()
 
 
+def swarm_of(scenario: Scenario) -> bytes:
+    """Return the id of the scenario's swarm, 32 bytes: a hash of what its members agree on, and of nothing that befalls
+    them. So scenarios that differ in a disaster alone start from the same model and draw the same batches.
+    """
+    agreed = {
+        name: getattr(scenario, name) for name in ("task", "topology", "method", "rounds", "limits", "membership")
+    }
+    return hashlib.sha256(b"murmuration/virtual swarm/1\0" + msgspec.json.encode(agreed, order="sorted")).digest()
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()

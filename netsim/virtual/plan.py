@@ -69,7 +69,7 @@ class _Crafting(NamedTuple):
     peer: int
     round: int
     into: int
-    sent: tuple[tuple[int, int], ...]  # (author, row): what everybody sent last, or would have
+    sent: tuple[int, ...]  # rows: what everybody sent last, or would send
 
 
 class _Averaging(NamedTuple):
@@ -188,14 +188,19 @@ class PlannedLearning:
         return self._count
 
     def _craft(self, peer: int, round: int) -> Version:
-        sent = [(author, self._snapshots[version]) for author, version in sorted(self._sent.items())]
-        for _, snapshot in sent:
+        sent = [
+            self._snapshots[self._sent[i]] if i in self._sent else self._current(i) for i in range(len(self._names))
+        ]
+        for snapshot in sent:
             self._rows.hold(snapshot.row)
-        level = self._next_level(max(snapshot.level for _, snapshot in sent))
+        level = self._next_level(max(snapshot.level for snapshot in sent))
         into = self._rows.take()
-        rows = tuple((author, snapshot.row) for author, snapshot in sent)
+        rows = tuple(snapshot.row for snapshot in sent)
         self._levels.setdefault(level, _Level()).craftings.append(_Crafting(peer, round, into, rows))
         return self._new_snapshot(peer, into, level)
+
+    def _current(self, peer: int) -> _Snapshot:
+        return _Snapshot(peer, self._row_of[peer], self._ready[peer])
 
     def hold(self, version: Version) -> None:
         """Count one more holder."""
@@ -311,22 +316,17 @@ class PlannedLearning:
 
     def _do_craft(self, work: _Crafting) -> None:
         assert self._attack is not None
-        authors = [author for author, _ in work.sent]
-        bad = [place for place, author in enumerate(authors) if author in self._attackers]
         view = AttackView(
             "x",
-            self._rows.matrix.index_select(0, torch.tensor([row for _, row in work.sent])),
-            torch.tensor(bad),
-            torch.zeros(len(bad), 1, dtype=torch.int64),
-            torch.ones(len(bad), 1, dtype=torch.bool),
+            self._rows.matrix.index_select(0, torch.tensor(work.sent)),
+            torch.tensor(self._attackers),
+            torch.zeros(len(self._attackers), 1, dtype=torch.int64),
+            torch.ones(len(self._attackers), 1, dtype=torch.bool),
         )
-        who = [authors[place] for place in bad]
-        ids = torch.tensor([self._attackers.index(author) for author in who])
-        state = self._attack_state.take(ids)
-        crafted = self._attack.craft(view, self._ctx(who, [work.round] * len(who), [0] * len(who)), state)
-        self._attack_state.put(ids, state)
-        self._rows.matrix[work.into] = crafted[who.index(work.peer), 0]
-        for _, row in work.sent:
+        ctx = self._ctx(self._attackers, [work.round] * len(self._attackers), [0] * len(self._attackers))
+        crafted = self._attack.craft(view, ctx, self._attack_state)
+        self._rows.matrix[work.into] = crafted[self._attackers.index(work.peer), 0]
+        for row in work.sent:
             self._rows.release(row)
 
     def _train(self, work: Sequence[_Training]) -> None:

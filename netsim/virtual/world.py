@@ -20,7 +20,7 @@ from netsim.churn import registry as churns
 from netsim.distributions import draw, uniform_of
 from netsim.experiments.run_folder import EventRecord
 from netsim.happenings import registry as happenings
-from netsim.scenario.reading import scenario_hash
+from netsim.scenario.reading import swarm_of
 from netsim.scenario.scenario_file import Scenario
 from netsim.virtual.battery import Batteries
 from netsim.virtual.cast import Cast, cast_of, chosen, distribution, key_of, names_of
@@ -61,7 +61,7 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.seed = seed
-        self.swarm = bytes.fromhex(scenario_hash(scenario))
+        self.swarm = swarm_of(scenario)
         self.queue = EventQueue()
         self.authors = dict(identities or {name: key_of(name) for name in names_of(scenario.peers.count)})
         self.names: tuple[PeerId, ...] = tuple(sorted(self.authors))

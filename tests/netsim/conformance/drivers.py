@@ -57,7 +57,9 @@ class Outcome:
 
     def digest(self) -> str:
         """Return a hash over everything."""
-        return hashlib.sha256(repr((sorted(self.transcripts.items()), sorted(self.models.items()))).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((sorted(self.transcripts.items()), sorted(self.models.items()))).encode()
+        ).hexdigest()
 
 
 def line_of(ready: RoundReady, at_s: float, nick: Mapping[PeerId, str]) -> str:
@@ -317,9 +319,7 @@ class Trainers:
     def verdict(self, peer: int, version: Version) -> str:
         return self._trainers[peer].admit(self._path(version), self._manifests[version]).reason
 
-    def mix(
-        self, peer: int, round: int, degree: int, heard: Sequence[Heard], *, last: bool, catching_up: bool
-    ) -> None:
+    def mix(self, peer: int, round: int, degree: int, heard: Sequence[Heard], *, last: bool, catching_up: bool) -> None:
         slots = []
         for slot in heard:
             known = self._manifests[slot.version]

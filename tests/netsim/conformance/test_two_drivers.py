@@ -2,7 +2,7 @@
 
 import pytest
 
-from netsim.scenario.reading import scenario_hash, scenario_of
+from netsim.scenario.reading import scenario_of, swarm_of
 from tests.netsim.conformance.drivers import Setting, play_under_the_heap, play_under_trio
 
 
@@ -20,7 +20,7 @@ def setting(folder, *, speeds, **rounds):
         },
         "conformance",
     )
-    return Setting(scenario, bytes.fromhex(scenario_hash(scenario)), speeds, folder)
+    return Setting(scenario, swarm_of(scenario), speeds, folder)
 
 
 CASES = {

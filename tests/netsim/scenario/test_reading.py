@@ -79,7 +79,9 @@ def test_the_hash_is_of_what_results_depend_on(write):
 
 
 def test_tables_and_structs_say_the_same(write):
-    scenario = read_scenario(write(LEAST + '[[timeline]]\nat_s = 1\nevent = { name = "crash", who = { name = "hubs" } }'))
+    scenario = read_scenario(
+        write(LEAST + '[[timeline]]\nat_s = 1\nevent = { name = "crash", who = { name = "hubs" } }')
+    )
     assert scenario_of(plain(scenario), "again") == scenario
 
 

@@ -5,7 +5,7 @@ import pytest
 from netsim.virtual.round_peer import RoundPeer
 from netsim.virtual.round_protocol import RoundProtocol
 from netsim.virtual.watch import InvariantError
-from tests.netsim.virtual.worlds import event, scenario, world
+from tests.netsim.virtual.worlds import event, world
 
 LATENCY_S = 0.02
 STEPS_S = 10 * 0.1  # the ledger's steps
@@ -39,7 +39,13 @@ def test_one_seed_is_one_run_and_another_seed_another():
             timeline=[event(2.0, name="crash", who={"name": "random", "share": 0.3}, for_s=5.0)],
         )
         played.play()
-        return played.queue.now, played.queue.num_played, played.all_counters(), played.events, played.learning.digest(range(12))
+        return (
+            played.queue.now,
+            played.queue.num_played,
+            played.all_counters(),
+            played.events,
+            played.learning.digest(range(12)),
+        )
 
     assert story(1) == story(1)
     assert story(1) != story(2)
@@ -154,7 +160,9 @@ def test_a_slow_peer_is_left_behind_by_a_quorum():
 def test_the_watch_notices_what_was_never_admitted():
     played = world(3)
     played.watch.checked = lambda *_: None
-    with pytest.raises(InvariantError, match=r"test, seed 1, at .* peer-0\d+: round 0: snapshot \d of \d was never admitted"):
+    with pytest.raises(
+        InvariantError, match=r"test, seed 1, at .* peer-0\d+: round 0: snapshot \d of \d was never admitted"
+    ):
         played.play()
 
 
@@ -174,9 +182,10 @@ def test_a_world_where_nobody_can_come_ends():
     assert played.there() == []
 
 
-def test_a_scenario_has_its_own_hash_in_the_swarm():
-    assert world(3).swarm != world(4).swarm
-    assert scenario(3) == scenario(3)
+def test_scenarios_that_differ_in_what_befalls_them_are_one_swarm():
+    calm = world(3)
+    assert world(3, timeline=[event(1.0, name="heal")], links={"loss": 0.1}).swarm == calm.swarm
+    assert world(3, rounds={"total": 6}).swarm != calm.swarm
 
 
 def test_membership_by_the_daemons_own_gossip():
@@ -194,8 +203,9 @@ def test_membership_by_the_daemons_own_gossip():
     views = {}
 
     def look(name):
-        views[name] = sorted({len(played.directory.neighbours(peer)) for peer in played.there()}), sorted(
-            {played.directory.knows(peer) for peer in played.there()}
+        views[name] = (
+            sorted({len(played.directory.neighbours(peer)) for peer in played.there()}),
+            sorted({played.directory.knows(peer) for peer in played.there()}),
         )
 
     for name, at_s in (("met", 5.0), ("mourned", 20.0), ("apart", 39.0), ("whole", 55.0)):
