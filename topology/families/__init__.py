@@ -9,9 +9,18 @@ registry: Registry[Family] = Registry(
     "graph family",
     "murmuration.families",
     {
+        "barabasi-albert": "topology.families.barabasi_albert:BarabasiAlbert",
+        "clustered": "topology.families.clustered:Clustered",
         "complete": "topology.families.complete:Complete",
         "erdos-renyi": "topology.families.erdos_renyi:ErdosRenyi",
+        "exponential": "topology.families.exponential:Exponential",
+        "file": "topology.families.file:File",
+        "geometric": "topology.families.geometric:Geometric",
+        "hypercube": "topology.families.hypercube:Hypercube",
         "regular": "topology.families.regular:Regular",
         "ring": "topology.families.ring:Ring",
+        "star": "topology.families.star:Star",
+        "torus": "topology.families.torus:Torus",
+        "watts-strogatz": "topology.families.watts_strogatz:WattsStrogatz",
     },
 )

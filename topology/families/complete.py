@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ class Complete:
     Source: the network that robust averaging is analysed on, [Farhadkhani et al. 2023, Robust Collaborative Learning
     with Linear Gradient Overhead].
     """
+
+    stable: ClassVar[bool] = True
 
     class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A complete graph has no parameters."""

@@ -8,9 +8,10 @@ never used. The encoding is canonical: parts are length-prefixed and typed, so 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import count, pairwise
 
 from topology.graph import Node
 
@@ -20,6 +21,28 @@ POSITION_BITS = 64
 def position(*parts: int | str) -> int:
     """Return the position of a tuple of names and numbers: uniform in [0, 2**64)."""
     return int.from_bytes(blake2b(_encode(parts), digest_size=POSITION_BITS // 8, person=b"topology/1").digest())
+
+
+def encoded(part: int | str) -> bytes:
+    """Return a name or number as `position` hashes it, for `positions_after`."""
+    return _encode_part(part)
+
+
+def positions_after(parts: Iterable[int | str], lasts: Iterable[bytes]) -> Iterator[int]:
+    """Yield `position(*parts, last)` for each last part, given `encoded`: the common parts are hashed once only."""
+    common = blake2b(_encode(parts), digest_size=POSITION_BITS // 8, person=b"topology/1")
+    for last in lasts:
+        whole = common.copy()
+        whole.update(last)
+        yield int.from_bytes(whole.digest())
+
+
+def words(*parts: int | str) -> Iterator[int]:
+    """Yield numbers uniform in [0, 2**64) without end: a stream of its own for each tuple of names and numbers."""
+    data = _encode(parts)
+    for block in count():
+        digest = blake2b(data + block.to_bytes(8), digest_size=64, person=b"topology/words").digest()
+        yield from struct.unpack(">8Q", digest)
 
 
 def ordered(members: Iterable[Node], seed: int, purpose: str, salt: int = 0) -> list[Node]:

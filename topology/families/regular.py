@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ class Regular:
     Source: [Law & Siu 2003, Distributed construction of random expander networks, INFOCOM]; the hash order and the
     mending of overlaps are ours.
     """
+
+    stable: ClassVar[bool] = True
 
     class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Parameters of a regular graph."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,8 @@ class Ring:
     A join or a leave changes exactly 3 edges (n >= 4). Cost O(n log n).
     Source: positions by hash as in [Karger et al. 1997, Consistent Hashing and Random Trees].
     """
+
+    stable: ClassVar[bool] = True
 
     class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """A ring has no parameters."""
