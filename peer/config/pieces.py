@@ -91,7 +91,8 @@ def _check_neighbourhoods(swarm: SwarmFile) -> None:
     if not mixers.is_builtin(swarm.method.mixer.name):
         return
     family = families.build(swarm.topology.name, swarm.topology.params)
-    graph = family.build(range(MANY_MEMBERS), swarm.seed)
+    given = getattr(family, "graph", None)  # from a file, which may have fewer nodes
+    graph = family.build(range(MANY_MEMBERS if given is None else min(MANY_MEMBERS, len(given))), swarm.seed)
     least = min(graph.degree(node) for node in graph.nodes)
     mixers.build(swarm.method.mixer.name, swarm.method.mixer.params).require(least + 1)
 

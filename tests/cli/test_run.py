@@ -17,6 +17,7 @@ import trio
 
 from peer.cli.main import exit_code_of
 from peer.errors import ConfigError
+from topology.families import registry as families
 
 Started = list[tuple[Any, ...]]
 
@@ -68,7 +69,7 @@ def test_the_daemon_gets_what_the_files_say(device: Path, started: Started) -> N
             "swarm.toml",
             'name = "x"\ntask = { name = "digits-mlp" }\ntopology = { name = "rings" }\n',
             "swarm.toml: topology: unknown graph family 'rings'; did you mean 'ring'? "
-            "(known: complete, erdos-renyi, regular, ring)",
+            f"(known: {', '.join(families.names())})",
         ),
         ("identity.key", "x", "identity.key: not a Murmuration key file"),
     ],

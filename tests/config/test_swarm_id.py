@@ -79,8 +79,9 @@ FROZEN_ID = "5b11bce45c3630df75ba8bd8b7946a1c1af1872b339d1732683f3789950337d3"
 DEFAULTS = (
     b'{"limits":{"max_members":1024,"model_max_bytes":268435456,"norm_cap_factor":10.0},"membership":{"admissi'
     b'on":"open","heartbeat_s":2.0,"timeout_s":15.0},"method":{"algorithm":{"name":"gossip","params":{}},"batc'
-    b'h_size":32,"local_epochs":1,"mixer":{"name":"linear","params":{}},"outer":null,"selector":{"name":"all",'
-    b'"params":{}},"step":{"name":"sgd","params":{"lr":0.1}},"weights":{"name":"metropolis","params":{}}},"nam'
-    b'e":"d","rounds":{"deadline_s":10.0,"interval_s":0.0,"max_age_rounds":3,"quorum":0.75,"start_members":1,"'
-    b'total":0},"seed":1,"task":{"name":"t","params":{}},"topology":{"name":"regular","params":{"degree":4}}}'
+    b'h_size":32,"gossip_steps":1,"local_epochs":1,"local_steps":0,"mixer":{"name":"linear","params":{}},"oute'
+    b'r":null,"selector":{"name":"all","params":{}},"step":{"name":"sgd","params":{"lr":0.1}},"weights":{"name'
+    b'":"metropolis","params":{}}},"name":"d","rounds":{"deadline_s":10.0,"interval_s":0.0,"max_age_rounds":3,'
+    b'"quorum":0.75,"start_members":1,"total":0},"seed":1,"task":{"name":"t","params":{}},"topology":{"name":"'
+    b'regular","params":{"degree":4}}}'
 )

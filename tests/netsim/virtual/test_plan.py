@@ -86,6 +86,7 @@ def test_a_peer_that_crashed_does_its_steps_again_to_the_bit():
 
 def test_rows_are_those_of_models_and_snapshots():
     world = play(20, rounds={"total": 6, "quorum": 1.0})
+    world.learning.compute()
     assert 20 <= world.learning._rows.num_held <= (1 + KEPT) * 20
     assert world.learning.state_bytes >= 20 * 4810 * 4
 
