@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?=
+SIM    ?=
 
-.PHONY: help setup demo test lint types unit slow bench docs clean
+.PHONY: help setup demo sim test lint types unit slow soak experiments bench docs clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup      ## Eight real daemons on this machine learn digits together (options: DEMO="--kill-one")
 	$(BIN)/murmuration demo $(DEMO)
 
+sim: setup       ## A hundred peers in virtual time lose their hubs; a report at the end (options: SIM="--seed 2")
+	$(BIN)/murmuration sim demo $(SIM)
+
 test: setup lint types unit  ## Lint, types, tests
 
 lint: setup      ## ruff and flake8-async
@@ -41,15 +45,24 @@ unit: setup      ## pytest
 
 slow: setup      ## The papers' experiments (minutes); writes what they measured to docs/methods.md
 	$(BIN)/pytest -m slow tests/acceptance --figures docs/methods.md
+	$(BIN)/pytest -m slow tests --ignore tests/acceptance
+
+soak: setup      ## A thousand random worlds against the invariants (minutes)
+	$(BIN)/python -m tests.netsim.soak 1000
+
+experiments: setup ## The simulated experiments again (many minutes); writes docs/experiments.md
+	$(BIN)/python -m netsim.experiments.findings
 
 bench: setup     ## Speed and memory: one table and one JSON line each
 	$(BIN)/python -m benchmarks.daemon
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.mixing --repeats 2 --file-width 25000000
+	$(BIN)/python -m benchmarks.core_events
+	$(BIN)/python -m benchmarks.simulation
 
 docs: setup      ## Write the pages that are generated from the code (settings, metrics, pieces)
 	$(BIN)/python -m peer.reference docs
 	$(BIN)/python -m netsim.reference docs
 
 clean:           ## Remove what the targets above made
-	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-output runs .mypy_cache .pytest_cache .ruff_cache

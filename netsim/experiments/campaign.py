@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -23,7 +24,7 @@ import msgspec
 from netsim.scenario.checks import check_scenario
 from netsim.scenario.reading import scenario_hash, with_settings
 from netsim.scenario.scenario_file import Scenario
-from peer.config.spelling import shown
+from peer.config.spelling import shown, toml_value
 from peer.errors import MurmurationError
 
 HASH_DIGITS = 12
@@ -75,7 +76,7 @@ def tasks_of(
         settings = dict(zip(grid, values, strict=True))
         changed = with_settings(scenario, settings) if settings else scenario
         check_scenario(changed, source)
-        options = "".join(f" --set {key}={json.dumps(shown(value))}" for key, value in settings.items())
+        options = "".join(f" --set {shlex.quote(f'{key}={toml_value(value)}')}" for key, value in settings.items())
         tasks += [
             Task(changed, seed, settings, f"murmuration sim {source} --seed {seed}{options}") for seed in changed.seeds
         ]
