@@ -31,8 +31,8 @@ def scenario_page() -> str:
         HEAD,
         "# Scenarios",
         "",
-        "`murmuration sim FILE` runs a scenario in virtual time, `murmuration sweep FILE --over KEY=[...]` a grid over any of",
-        "its keys, `murmuration report RUN...` shows what came out. These come with murmuration:",
+        "`murmuration sim FILE` runs a scenario in virtual time, `murmuration sweep FILE --over KEY=[...]` a grid",
+        "over any of its keys, `murmuration report RUN...` shows what came out. These come with murmuration:",
         "",
         "| `murmuration sim ...` | what it is |",
         "|---|---|",
@@ -41,8 +41,8 @@ def scenario_page() -> str:
         *file_tables("scenario.toml", Scenario),
         "## Pieces",
         "",
-        "Everything with a `name` is a piece: ours are below, those of methods and graphs in [pieces.md](pieces.md); those of",
-        "other packages join by entry points.",
+        "Everything with a `name` is a piece: ours are below, those of methods and graphs in",
+        "[pieces.md](pieces.md); those of other packages join by entry points.",
         "",
     ]
     for registry in KINDS:

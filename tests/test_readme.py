@@ -10,6 +10,8 @@ import msgspec
 import pytest
 import torch
 
+from netsim.scenario import read_scenario
+from netsim.scenario.checks import check_scenario
 from peer.config.pieces import check_pieces
 from peer.config.reading import read_swarm_file
 from peer.config.swarm_file import example_swarm
@@ -24,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 def test_there_is_something_to_try() -> None:
     assert len(blocks("python")) == 1
-    assert len(blocks("toml")) == 1
+    assert [block.startswith("name = ") for block in blocks("toml")] == [True, False]
 
 
 @pytest.mark.parametrize("code", blocks("python"))
@@ -35,7 +37,14 @@ def test_python_runs(code: str) -> None:
     assert names["center"].shape == (5,)
 
 
-@pytest.mark.parametrize("settings", blocks("toml"))
+@pytest.mark.parametrize("text", [block for block in blocks("toml") if block.startswith("name = ")])
+def test_scenarios_can_be_run(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "blackout.toml"
+    path.write_text(text, encoding="utf-8")
+    check_scenario(read_scenario(path), str(path))
+
+
+@pytest.mark.parametrize("settings", [block for block in blocks("toml") if block.startswith("[method]")])
 def test_settings_are_accepted(settings: str, tmp_path: Path) -> None:
     """In place of the same keys of the file that `murmuration init` writes."""
     text = swarm_toml(example_swarm())

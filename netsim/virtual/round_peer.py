@@ -201,57 +201,51 @@ class RoundPeer:
         """Act on what the core has to say; after every change to it."""
         core, protocol = self.core, self.protocol
         assert core is not None
-        while (event := core.next_event()) is not None:
-            kind = type(event)
-            if kind is CheckModel:
-                self._arrived(core, event, now)  # type: ignore[arg-type]  # its type was looked at
-            elif kind is RoundReady:
-                self._mix(core, event, now)  # type: ignore[arg-type]  # ditto
-            elif kind is ModelDropped:
-                self._drop(event.manifest)  # type: ignore[union-attr]  # ditto
-            elif kind is Misbehaved:
-                protocol.punish(self.index, event)  # type: ignore[arg-type]  # ditto
+        if core.events:
+            self._act(core, now)
         for peer, message in core.messages_to_send(now):
-            self._send(protocol.index_of[peer], message)
+            if type(message) is Model:
+                self._upload(protocol.index_of[peer], message)
+            else:
+                protocol.wire.send(self.index, protocol.index_of[peer], message)
         due = core.get_timer()
         if due is not None and due < self._armed_at:
             self._armed_at = due
             protocol.queue.at(due, self.wake, due)
 
-    def _send(self, to: int, message: Message) -> None:
-        if type(message) is Model:
-            self._upload(to, message)
-        else:
-            self.protocol.wire.send(self.index, to, message)
+    def _act(self, core: ExchangeCore, now: float) -> None:
+        while (event := core.next_event()) is not None:
+            kind = type(event)
+            if kind is CheckModel:
+                self._arrived(core, event, now)  # type: ignore[arg-type]  # its type was looked at
+            elif kind is ModelDropped:
+                self._drop(event.manifest)  # type: ignore[union-attr]  # ditto
+            elif kind is RoundReady:
+                self._mix(core, event, now)  # type: ignore[arg-type]  # ditto
+            elif kind is Misbehaved:
+                self.protocol.punish(self.index, event)  # type: ignore[arg-type]  # ditto
 
     def _upload(self, to: int, model: Model) -> None:
         """Answer a `Want`: a transfer, unless too many are going on (as `peer/net/serve.py`)."""
-        protocol, life = self.protocol, self._life
-        mine = self._uploads.get(to, 0)
-        if len(self._uploads) and (sum(self._uploads.values()) >= MAX_UPLOADS or mine >= MAX_UPLOADS_PER_PEER):
+        protocol, uploads = self.protocol, self._uploads
+        mine = uploads.get(to, 0)
+        if uploads and (mine >= MAX_UPLOADS_PER_PEER or sum(uploads.values()) >= MAX_UPLOADS):
             protocol.wire.send(self.index, to, Refuse(model.request_id, "busy"))
             return
-        version = protocol.version_of(model.sha256)
-        protocol.learning.hold(version)
-        self._uploads[to] = mine + 1
+        protocol.learning.hold(int.from_bytes(model.sha256))
+        uploads[to] = mine + 1
+        upload = _Upload(self, to, model, self._life)
+        size_bytes = model.size_bytes - model.offset
+        protocol.wire.transfer(self.index, to, size_bytes, upload.ended, upload.arrived, upload.broke)
 
-        def ended() -> None:
-            if life == self._life:
-                left = self._uploads[to] - 1
-                if left:
-                    self._uploads[to] = left
-                else:
-                    del self._uploads[to]
-
-        def arrived() -> None:
-            protocol.peers[to].receive(self.index, model)
-            protocol.learning.release(version)
-
-        def broke() -> None:
-            protocol.learning.release(version)
-            protocol.peers[to].transfer_broke(self.index, model.request_id)
-
-        protocol.wire.transfer(self.index, to, model.size_bytes - model.offset, ended, arrived, broke)
+    def upload_ended(self, to: int, life: int) -> None:
+        """The bytes are on their way, or will never be: there is room for another upload."""
+        if life == self._life:
+            left = self._uploads[to] - 1
+            if left:
+                self._uploads[to] = left
+            else:
+                del self._uploads[to]
 
     # Models ---------------------------------------------------------------------------------------------------------
 
@@ -312,6 +306,28 @@ class RoundPeer:
     def ends_by(self, deadline_s: float, interval_s: float) -> float:
         """Return when the round that is going on is over at the latest."""
         return max(self._trained_at + deadline_s, self._began_at + interval_s)
+
+
+class _Upload:
+    """A snapshot on its way to a peer."""
+
+    __slots__ = ("_life", "_model", "_shell", "_to")
+
+    def __init__(self, shell: RoundPeer, to: int, model: Model, life: int) -> None:
+        self._shell, self._to, self._model, self._life = shell, to, model, life
+
+    def ended(self) -> None:
+        self._shell.upload_ended(self._to, self._life)
+
+    def arrived(self) -> None:
+        protocol = self._shell.protocol
+        protocol.peers[self._to].receive(self._shell.index, self._model)
+        protocol.learning.release(int.from_bytes(self._model.sha256))
+
+    def broke(self) -> None:
+        protocol = self._shell.protocol
+        protocol.learning.release(int.from_bytes(self._model.sha256))
+        protocol.peers[self._to].transfer_broke(self._shell.index, self._model.request_id)
 
 
 def _author(slot: object) -> bytes:

@@ -101,15 +101,18 @@ class Wire:
 
     def send(self, sender: int, receiver: int, message: Message) -> None:
         """Send a message."""
-        size_bytes = size_of(message)
+        size_bytes = _SIZES.get(type(message)) or size_of(message)
         self.num_messages += 1
         self.bytes_out[sender] += size_bytes
-        if (self.loss and self._chance.random() < self.loss) or not self.can_reach(sender, receiver):
-            self.num_lost += 1
-            return
-        self._queue.at(
-            self._queue.now + self._delay(sender, receiver), self._deliver, sender, receiver, message, size_bytes
+        if self.loss or self._side is not None:
+            if (self.loss and self._chance.random() < self.loss) or not self.can_reach(sender, receiver):
+                self.num_lost += 1
+                return
+        delay_s = (
+            self._constant if self._constant is not None and self._jitter is None else self._delay(sender, receiver)
         )
+        queue = self._queue
+        queue.at(queue.now + delay_s, self._deliver, sender, receiver, message, size_bytes)
 
     def _delay(self, sender: int, receiver: int) -> float:
         delay_s = self._constant if self._constant is not None else self.latency_s(sender, receiver)
