@@ -99,6 +99,7 @@ def play(links, plan, twin=None, look=None):
             links.set_capacity(a, amount, float(b + 1), now)
             if twin:
                 twin.up[a], twin.down[a] = amount, float(b + 1)
+                twin.advance(now)
         if look:
             look(links, now, sizes)
     take_until(FOREVER)
@@ -297,12 +298,55 @@ def test_a_death_gives_its_share_to_the_others():
 
 
 def test_the_heap_does_not_outgrow_the_transfers():
-    links = FairLinks([1.0, 1.0], [INF, INF])
+    links = FairLinks([1.0, 1.0, 4.0], [INF] * 3)
+    links.begin(2, 1, 2, 1.0, 0.0)  # on top of the heap
+    links.begin(1, 2, 1, 8.0, 0.0)
+    links.set_capacity(2, 2.0, INF, 0.0)  # its end is later now than the heap says
     links.begin(0, 0, 1, 1e9, 0.0)
     for number in range(2000):
         links.set_capacity(0, 1.0 + number, INF, 0.0)
-    assert len(links._heap) <= 70
+    assert len(links._heap) <= 80
+    assert links.take_done(1.0) == [2]
+    assert links.next_done() == 4.0
+    assert links.take_done(4.0) == [1]
     assert links.next_done() == 1e9 / 2000
+
+
+def test_a_link_that_changes_hits_those_who_receive_by_it():
+    links = FairLinks([8.0, INF, INF], [INF, 6.0, 6.0])
+    links.begin(1, 0, 1, 60.0, 0.0)
+    links.begin(2, 0, 2, 60.0, 0.0)
+    links.set_capacity(1, INF, 3.0, 1.0)
+    assert (links.rate(1), links.rate(2)) == (3.0, 4.0)
+    links.set_capacity(1, INF, INF, 2.0)
+    assert (links.rate(1), links.moved(1, 2.0)) == (4.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "moved"),
+    [
+        (lambda links: links.set_capacity(0, 4.0, INF, 5.0), 8.0),
+        (lambda links: links.begin(3, 0, 1, 100.0, 5.0), 8.0),
+        (lambda links: links.cancel_peer(3, 5.0), 8.0),
+        (lambda links: links.moved(2, 5.0), 8.0),
+    ],
+)
+def test_what_ends_unseen_gives_its_share_to_the_others_from_then_on(call, moved):
+    links = FairLinks([2.0, 2.0, 2.0, 2.0], [INF] * 4)
+    links.begin(1, 0, 1, 2.0, 0.0)  # ends at 2 s
+    links.begin(2, 0, 2, 50.0, 0.0)  # 2 bytes by then, 6 more until 5 s
+    call(links)
+    assert links.moved(2, 5.0) == moved
+    assert links.next_done() == 2.0
+    assert links.take_done(5.0) == [1]
+
+
+def test_ends_that_are_near_each_other_are_two():
+    links = FairLinks([1.0, 1.0], [INF] * 2)
+    links.begin(1, 0, 1, 1.0 + 1e-9, 0.0)
+    links.begin(2, 1, 0, 1.0, 0.0)
+    assert links.take_done(links.next_done()) == [2]
+    assert links.next_done() == 1.0 + 1e-9
 
 
 @pytest.mark.parametrize(
