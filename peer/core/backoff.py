@@ -30,5 +30,7 @@ class Backoff:
 
     def delay(self, attempt: int, rng: Uniform) -> float:
         """Seconds to wait after the `attempt`-th failure in a row, counted from 0."""
-        full = min(self.cap_s, self.base_s * 2.0 ** min(attempt, _MAX_EXPONENT))
-        return full / 2 + rng.uniform(0.0, full / 2)
+        half = self.base_s * 2.0 ** (attempt if attempt < _MAX_EXPONENT else _MAX_EXPONENT) / 2
+        if half > self.cap_s / 2:
+            half = self.cap_s / 2
+        return half + rng.uniform(0.0, half)

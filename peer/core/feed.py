@@ -13,11 +13,13 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from peer.core.messages import Manifest
+from peer.core.messages import Manifest, PeerId
 
 
 class FeedState(enum.Enum):
     """Where the work on `Feed.current` stands."""
+
+    __hash__ = object.__hash__  # an enum's own one is a Python function, and the table is looked up per message
 
     IDLE = enum.auto()  # nothing to get
     QUEUED = enum.auto()  # wanted, but the bound on concurrent requests is reached
@@ -28,6 +30,8 @@ class FeedState(enum.Enum):
 
 class FeedInput(enum.Enum):
     """What can happen to a feed."""
+
+    __hash__ = object.__hash__  # ditto
 
     OFFER = enum.auto()  # there is something newer than what was last taken
     GRANT = enum.auto()  # a request slot is free
@@ -65,7 +69,12 @@ TRANSITIONS: dict[tuple[FeedState, FeedInput], FeedState] = {
 }
 
 
-@dataclass
+def after(happened: FeedInput) -> dict[FeedState, FeedState]:
+    """Return the column of the table for one input, for what happens too often to look up a pair."""
+    return {before: state for (before, its), state in TRANSITIONS.items() if its is happened}
+
+
+@dataclass(slots=True, eq=False)
 class Feed:
     """One author's snapshots as this peer takes them in.
 
@@ -73,7 +82,10 @@ class Feed:
     outside `first_id .. last_id` and so known for a forgery, while a late or repeated answer is inside.
     """
 
+    peer: PeerId
     first_id: int
+    heard_seq: int = -1  # of the newest offer that the author ever made, ...
+    heard_sha256: bytes = b""  # ... and its hash: known also where `newest` is not, from before it was a neighbour
     last_id: int = field(init=False)
     state: FeedState = FeedState.IDLE
     newest: Manifest | None = None  # offered last, ...
@@ -82,21 +94,15 @@ class Feed:
     current_at: float = 0.0
     taken_seq: int = -1  # of the last snapshot that was admitted, refused or given up
     attempts: int = 0
-    timer: float | None = None
-    turn: int = 0  # place in the queue for a request slot: smaller came earlier
+    timer: float | None = None  # set by `Timers`: when patience (WANTED) or the backoff (WAITING) is over
 
     def __post_init__(self) -> None:
         self.last_id = self.first_id - 1
 
     def apply(self, happened: FeedInput) -> FeedState:
         """Move along the table; KeyError when the caller breaks the protocol of this class (a bug of ours)."""
-        self.state = TRANSITIONS[self.state, happened]
-        return self.state
-
-    @property
-    def has_news(self) -> bool:
-        """Whether something newer than the last taken snapshot has been offered."""
-        return self.newest is not None and self.newest.seq > self.taken_seq
+        state = self.state = TRANSITIONS[self.state, happened]
+        return state
 
     def was_issued(self, request_id: int) -> bool:
         """Whether this feed ever asked under this id."""

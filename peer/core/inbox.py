@@ -6,13 +6,13 @@ until that event is over: its file must not vanish under the trainer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
+from peer.core.exchange_events import MixSlot
 from peer.core.messages import Manifest, PeerId
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An admitted snapshot and when it was first offered (seconds of the caller's clock)."""
 
     manifest: Manifest
@@ -20,53 +20,55 @@ class Entry:
 
 
 class Inbox:
-    """Newest admitted snapshot per author; `take_dropped` returns the files that nobody needs any more."""
+    """Newest admitted snapshot per author, in `entries`: look, and change them by the methods."""
+
+    __slots__ = ("_mixed", "_pinned", "_waiting", "entries")
 
     def __init__(self) -> None:
-        self._entries: dict[PeerId, Entry] = {}
-        self._pinned: set[Manifest] = set()
-        self._dropped: list[Manifest] = []
+        self.entries: dict[PeerId, Entry] = {}
+        self._mixed: tuple[MixSlot, ...] = ()
+        self._pinned: dict[PeerId, Manifest] = {}  # the same by author; made when it is needed first
+        self._waiting: dict[Manifest, PeerId] = {}  # droppable when the mixing event is over
 
-    def put(self, author: PeerId, manifest: Manifest, offered_at: float) -> bool:
-        """Store unless what is there is as new; return whether it was stored."""
-        old = self._entries.get(author)
-        if old is not None and old.manifest.seq >= manifest.seq:
-            self._dropped.append(manifest)
-            return False
-        self._entries[author] = Entry(manifest, offered_at)
-        if old is not None:
-            self._dropped.append(old.manifest)
-        return True
+    def put(self, author: PeerId, entry: Entry) -> Manifest | None:
+        """Store the author's newest snapshot; return the one that it replaces."""
+        old = self.entries.get(author)
+        self.entries[author] = entry
+        if old is None:
+            return None
+        assert old.manifest.seq < entry.manifest.seq
+        return old.manifest
 
     def remove(self, author: PeerId) -> None:
-        """Forget the author's snapshot, if there is one."""
-        entry = self._entries.pop(author, None)
-        if entry is not None:
-            self._dropped.append(entry.manifest)
+        """Forget the author's snapshot."""
+        self.entries.pop(author, None)
 
-    def discard(self, manifest: Manifest) -> None:
-        """Have the file of a snapshot that never got in removed (refused by admission, overtaken)."""
-        self._dropped.append(manifest)
+    def keeps(self, author: PeerId, manifest: Manifest) -> bool:
+        """Say whether a snapshot that was replaced, removed or refused is in use; if so, `unpin` will name it."""
+        if self._mixed and self._is_pinned(author, manifest):
+            self._waiting[manifest] = author
+            return True
+        entry = self.entries.get(author)
+        return entry is not None and entry.manifest == manifest
 
     def get(self, author: PeerId) -> Entry | None:
         """Return the author's newest admitted snapshot."""
-        return self._entries.get(author)
+        return self.entries.get(author)
 
-    def items(self) -> list[tuple[PeerId, Entry]]:
-        """All entries, sorted by author."""
-        return sorted(self._entries.items())
-
-    def pin(self, manifests: set[Manifest]) -> None:
+    def pin(self, slots: tuple[MixSlot, ...]) -> None:
         """Keep the files of these until `unpin`."""
-        self._pinned = set(manifests)
+        self._mixed = slots
 
-    def unpin(self) -> None:
-        """End the protection of `pin`; what was replaced meanwhile becomes droppable."""
-        self._pinned = set()
+    def _is_pinned(self, author: PeerId, manifest: Manifest) -> bool:
+        if not self._pinned:
+            self._pinned = {slot.peer: slot.manifest for slot in self._mixed}
+        return self._pinned.get(author) == manifest
 
-    def take_dropped(self) -> list[Manifest]:
-        """Snapshots whose files can be deleted now; each is returned once."""
-        live = {entry.manifest for entry in self._entries.values()}
-        ready = [m for m in dict.fromkeys(self._dropped) if m not in live and m not in self._pinned]
-        self._dropped = [m for m in self._dropped if m in self._pinned]
-        return ready
+    def unpin(self) -> list[Manifest]:
+        """End the protection of `pin`; return what was replaced meanwhile and is not in use again."""
+        self._mixed = ()
+        if not self._pinned:
+            return []
+        self._pinned = {}
+        waiting, self._waiting = self._waiting, {}
+        return [manifest for manifest, author in waiting.items() if not self.keeps(author, manifest)]

@@ -31,7 +31,7 @@ Word = Annotated[str, msgspec.Meta(max_length=64)]
 Address = Annotated[str, msgspec.Meta(max_length=256)]
 
 
-class Manifest(msgspec.Struct, frozen=True, array_like=True):
+class Manifest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The signed header of a snapshot: what it is, whose, and which bytes belong to it.
 
     `seq` strictly increases over all snapshots of one author, also across restarts: a receiver refuses what is not
@@ -79,8 +79,8 @@ class PeerRecord(msgspec.Struct, frozen=True, array_like=True):
         return b"murmuration/record/1\0" + msgspec.msgpack.encode(msgspec.structs.replace(self, signature=b""))
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Base of everything that is sent as one frame."""
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """Base of everything that is sent as one frame. No message holds itself: the collector of garbage may pass by."""
 
 
 class Hello(Message, frozen=True):

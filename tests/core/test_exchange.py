@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from peer.control.metrics import EVENTS
 from peer.core.exchange import MAX_OUTSIDERS, ExchangeCore, Phase
+from peer.core.exchange_counts import ExchangeCounts
 from peer.core.exchange_events import CheckModel, ModelDropped, RoundReady
 from peer.core.feed import TRANSITIONS, FeedInput, FeedState
 from peer.core.messages import Goodbye, Hello, Manifest, Model, Offer, PeerId, Records, Refuse, Seen, Want
@@ -36,8 +38,7 @@ def test_one_round_of_two_peers_as_a_transcript() -> None:
     net.collect()
     assert net.kinds() == ["a>b Offer"]
     net.deliver()
-    assert net.kinds() == ["b>a Seen", "b>a Want"]
-    net.deliver()
+    assert net.kinds() == ["b>a Want"], "which says that the offer was seen, too"
     net.deliver()
     assert net.kinds() == ["a>b Model"]
     net.deliver()
@@ -109,6 +110,16 @@ def test_peer_without_links_waits_for_the_deadline() -> None:
     assert events(alone) == [RoundReady(0, 1, (), 0, False)]
 
 
+def test_two_fresh_snapshots_of_one_neighbour_are_one_for_the_quorum() -> None:
+    receiver = neighbour_of(A, B)
+    receiver.publish(manifest("me"), 0.0)
+    for seq in (1, 2):
+        want = request(receiver, manifest("a", seq=seq))
+        receiver.receive_message(answer_to(want, manifest("a", seq=seq)), A, 0.0)
+        receiver.checked(A, manifest("a", seq=seq), "", 0.0)
+    assert not [event for event in events(receiver) if isinstance(event, RoundReady)]
+
+
 def test_unlinked_neighbour_is_not_waited_for() -> None:
     net = Net("abc")
     net["a"].train(net.now)
@@ -131,6 +142,115 @@ def test_offer_is_repeated_until_seen() -> None:
     net.run()
     net.advance(60.0)
     assert net.kinds() == []
+
+
+def test_want_of_a_snapshot_says_that_its_offer_was_seen() -> None:
+    net = Net("ab", deadline_s=1000.0)
+    net["a"].train(net.now)
+    net.run()
+    assert net["b"].admitted == [("a", 1)]
+    net.advance(60.0)
+    assert net.kinds() == []
+    assert net["b"].core.counters["offers_repeated"] == 0
+
+
+def test_want_that_is_lost_leaves_the_offer_to_be_repeated_and_then_seen() -> None:
+    net = Net("ab", deadline_s=1000.0, request_timeout_s=100.0)
+    net["a"].train(net.now)
+    net.collect()
+    net.deliver()
+    assert net.kinds() == ["b>a Want"]
+    net.flying.clear()
+    net.advance(1.0)
+    assert net.kinds() == ["a>b Offer"]
+    net.deliver()
+    assert net.kinds() == ["b>a Seen"], "it is asked for already"
+    net.deliver()
+    net.advance(60.0)
+    assert net.kinds() == []
+    net.advance(40.0)
+    net.advance(10.0)
+    net.run()
+    assert net["b"].admitted == [("a", 1)], "the lost request timed out and was repeated"
+
+
+def test_offer_that_has_to_queue_is_answered_by_seen_and_asked_for_later() -> None:
+    receiver = neighbour_of(A, B, max_requests=1)
+    receiver.receive_message(Offer(manifest("a")), A, 0.0)
+    receiver.receive_message(Offer(manifest("b")), B, 0.0)
+    sent = receiver.messages_to_send(0.0)
+    assert [(to, type(message)) for to, message in sent] == [(A, Want), (B, Seen)]
+    (want,) = [message for _, message in sent if isinstance(message, Want)]
+    receiver.receive_message(answer_to(want, manifest("a")), A, 0.0)
+    assert [(to, type(message)) for to, message in receiver.messages_to_send(0.0)] == [(B, Want)]
+
+
+def test_want_of_an_older_snapshot_does_not_silence_the_newer_offer() -> None:
+    net = Net("ab", deadline_s=1.0)
+    for _ in range(2):
+        net["a"].train(net.now)
+        net.collect()
+        net.flying.clear()
+        net.advance(1.0)
+        net.flying.clear()
+    net["a"].core.receive_message(Want(7, manifest("a", seq=1).sha256), B, net.now)
+    net.advance(60.0)
+    assert "a>b Offer" in net.kinds()
+
+
+def test_want_does_not_count_for_what_was_published_while_the_link_was_down() -> None:
+    net = Net("ab", deadline_s=1000.0)
+    net.cut("a", "b")
+    net["a"].train(net.now)
+    net["a"].core.receive_message(Want(7, manifest("a").sha256), B, net.now)
+    net.mend("a", "b")
+    net["a"].core.receive_message(Want(8, manifest("a").sha256), B, net.now)
+    net.collect()
+    net.flying.clear()
+    net.advance(60.0)
+    assert "a>b Offer" in net.kinds()
+
+
+def test_requests_keep_their_turn_when_a_slot_is_free_again() -> None:
+    receiver = neighbour_of(A, B, max_requests=1)
+    receiver.link_up(C, 0.0)
+    for peer in (A, B, C):
+        receiver.receive_message(Offer(manifest(peer)), peer, 0.0)
+    receiver.messages_to_send(0.0)
+    receiver.set_neighbours([B, C], 0.0)  # the slot of `a` is free; `c`, whose offer was kept outside, comes after `b`
+    assert [to for to, message in receiver.messages_to_send(0.0) if isinstance(message, Want)] == [B]
+
+
+def test_want_from_before_the_link_broke_does_not_silence_the_offer_over_the_next_link() -> None:
+    net = Net("ab", deadline_s=1000.0)
+    net["a"].train(net.now)
+    net.collect()
+    net.deliver()
+    assert net.kinds() == ["b>a Want"]
+    net.cut("a", "b")
+    net.mend("a", "b")
+    net.collect()
+    assert net.kinds() == ["b>a Want", "a>b Offer"]
+    net.flying.pop()  # the receiver never hears the offer over the new link
+    net.deliver()
+    net.flying.clear()
+    net.advance(60.0)
+    assert net.kinds() == ["a>b Offer"]
+    net.run()
+    net.advance(60.0)
+    net.run()  # over the second link only `Seen` silences it
+    net.advance(60.0)
+    assert net.kinds() == []
+    assert net["b"].admitted == [("a", 1)]
+
+
+def test_request_slot_that_a_wrong_answer_frees_is_granted_at_once() -> None:
+    receiver = neighbour_of(A, B, max_requests=1)
+    want = request(receiver, manifest("a"))
+    receiver.receive_message(Offer(manifest("b")), B, 0.0)
+    receiver.messages_to_send(0.0)
+    receiver.receive_message(Model(want.request_id, b"!" * 32, 100), A, 0.0)
+    assert [(to, type(message)) for to, message in receiver.messages_to_send(0.0)] == [(B, Want)]
 
 
 def test_seen_of_an_older_snapshot_does_not_silence_the_newer_offer() -> None:
@@ -171,7 +291,7 @@ def test_failed_request_is_tried_again_under_a_new_id_and_given_up_at_last() -> 
     assert ids == [ids[0], ids[0] + 1, ids[0] + 2]
     assert receiver.get_timer() is None
     receiver.receive_message(Offer(manifest("a", seq=2)), A, now)
-    assert [type(m) for _, m in receiver.messages_to_send(now)] == [Seen, Want], "a newer one has its own attempts"
+    assert [type(m) for _, m in receiver.messages_to_send(now)] == [Want], "a newer one has its own attempts"
 
 
 def test_request_without_answer_times_out_after_a_time_that_grows_with_the_model() -> None:
@@ -326,7 +446,7 @@ def test_snapshot_that_admission_has_no_time_for_is_dropped_without_blame() -> N
     receiver.abandon(A, manifest("a"), 0.0)
     assert events(receiver) == [ModelDropped(manifest("a"))]
     receiver.receive_message(Offer(manifest("a", seq=2)), A, 0.0)
-    assert [type(m) for _, m in receiver.messages_to_send(0.0)] == [Seen, Want]
+    assert [type(m) for _, m in receiver.messages_to_send(0.0)] == [Want]
 
 
 def test_request_that_was_overtaken_is_not_wanted_any_more() -> None:
@@ -441,6 +561,14 @@ def test_own_misuse_is_an_error() -> None:
     one.publish(manifest("a"), 0.0)
     with pytest.raises(ValueError, match="publish in phase"):
         one.publish(manifest("a", seq=2), 0.0)
+
+
+def test_everything_that_the_core_counts_is_exported() -> None:
+    assert set(ExchangeCounts.__slots__) <= set(EVENTS)
+    one = neighbour_of(A)
+    assert one.counters == {}
+    request(one, manifest("a"))
+    assert one.counters == {"offers_received": 1, "requests_sent": 1}
 
 
 def test_state_table_reaches_every_state_and_leaves_it() -> None:

@@ -1,6 +1,12 @@
-"""The exchange core under loss, duplication, reordering, broken links and crashes, in every order hypothesis finds."""
+"""The exchange core under loss, duplication, reordering, broken links, crashes and graphs that change and have
+directions, in every order hypothesis finds.
+
+Whatever the core keeps count of is counted anew after every step, from nothing but feeds, inbox and links.
+"""
 
 from __future__ import annotations
+
+import math
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from peer.core.exchange import Phase
 from peer.core.feed import FeedState
 from peer.core.messages import PeerId
+from peer.core.timers import ROOM
 from tests.core.harness import Net, Peer, core
 
 MAX_REQUESTS = 2
@@ -40,6 +47,14 @@ class HostileNetwork(RuleBasedStateMachine):
             self.gathering_since[peer.name] = self.net.now
         peer.train(self.net.now)
         self.net.collect()
+
+    @precondition(lambda self: self.net.flying)
+    @rule(count=st.integers(1, 20))
+    def deliver_in_order(self, count: int) -> None:
+        """Have some exchanges come to their end: what goes wrong later needs something that went well before."""
+        for _ in range(count):
+            if self.net.flying:
+                self.net.deliver()
 
     @precondition(lambda self: self.net.flying)
     @rule(place=st.integers(0, 10**6))
@@ -79,6 +94,16 @@ class HostileNetwork(RuleBasedStateMachine):
         peer = self._peer(who)
         near = {name for name in self.net.peers if name not in (peer.name, self._peer(without).name)}
         peer.core.set_neighbours(near, self.net.now)
+        self.net.collect()
+
+    @rule(who=st.integers(0, 4), senders=st.sets(st.integers(0, 4)), receivers=st.sets(st.integers(0, 4)))
+    def direct(self, who: int, senders: set[int], receivers: set[int]) -> None:
+        """Have one graph for what comes and another one for what goes."""
+        peer = self._peer(who)
+        taken, told = ({self._peer(i).name for i in chosen} - {peer.name} for chosen in (senders, receivers))
+        peer.core.set_neighbours(taken, self.net.now, receivers=told)
+        assert peer.core.neighbours == tuple(sorted(taken))
+        assert peer.core.receivers == tuple(sorted(told))
         self.net.collect()
 
     @rule(who=st.integers(0, 4))
@@ -129,6 +154,39 @@ class HostileNetwork(RuleBasedStateMachine):
                 timer = peer.core.get_timer()
                 assert timer is not None
                 assert timer <= self.gathering_since[name] + DEADLINE_S
+
+    @invariant()
+    def what_is_mixed_comes_from_the_senders_of_the_moment(self) -> None:
+        for peer in self.net.peers.values():
+            core = peer.core
+            assert set(core._inbox.entries) <= set(core.neighbours) == set(core._feeds)
+
+    @invariant()
+    def counts_are_what_counting_anew_gives(self) -> None:
+        for peer in self.net.peers.values():
+            core = peer.core
+            feeds = core._feeds
+            linked = [name for name in core.neighbours if name in core._linked]
+            fresh = [name for name in linked if (e := core.newest_of(name)) and e.manifest.round >= core.round]
+            assert (core._num_linked, core._num_fresh) == (len(linked), len(fresh))
+            met = bool(linked) and len(fresh) >= math.ceil(self.knobs["quorum"] * len(linked))
+            assert met == (core._num_fresh >= core._num_needed)
+            assert core._num_wanted == sum(feed.state is FeedState.WANTED for feed in feeds.values())
+            queued = [name for name, feed in feeds.items() if feed.state is FeedState.QUEUED]
+            assert sorted(core._queued or ()) == sorted(queued)
+            assert not queued or core._num_wanted == MAX_REQUESTS, "nobody queues while a request may be made"
+
+    @invariant()
+    def timer_is_the_earliest_of_all(self) -> None:
+        for peer in self.net.peers.values():
+            core = peer.core
+            timed = [*core._feeds.values(), *core._offers._receivers.values()]
+            timers = [one.timer for one in timed if one.timer is not None]
+            if core.phase is Phase.GATHERING:
+                assert core._deadline is not None
+                timers.append(core._deadline)
+            assert core.get_timer() == min(timers, default=None)
+            assert len(core._timers.heap) <= max(ROOM, 2 * len(timed) + 1), "stale timers are bounded"
 
     @invariant()
     def timers_lie_in_the_future_or_are_due_once(self) -> None:
