@@ -10,27 +10,29 @@ between processes, and is the same for workers here and elsewhere.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from netsim.experiments.run_folder import PART, TOTALS
 from netsim.scenario.checks import check_scenario
 from netsim.scenario.reading import scenario_hash, with_settings
 from netsim.scenario.scenario_file import Scenario
 from peer.config.spelling import shown, toml_value
-from peer.errors import MurmurationError
+from peer.errors import ConfigError, MurmurationError, StoreError
+from peer.store.atomic import plain_reason
 
 HASH_DIGITS = 12
 POLL_S = 0.25
-PART = ".part"
-TOTALS = "totals.jsonl"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -38,15 +40,14 @@ class Task(msgspec.Struct, frozen=True):
 
     scenario: Scenario
     seed: int
+    folder: str
+    """The name of its folder: scenario, hash of all that matters, seed."""
+    source: str
+    """The scenario as the command line named it."""
     settings: dict[str, Any]
     """What differs from the scenario file, by the path of the key."""
     replay: str
     """The command that repeats it."""
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder: scenario, hash of all that matters, seed."""
-        return f"{self.scenario.name}-{scenario_hash(self.scenario)[:HASH_DIGITS]}-s{self.seed}"
 
     @property
     def title(self) -> str:
@@ -64,43 +65,54 @@ class Shard(msgspec.Struct, frozen=True):
 WHOLE = Shard()
 
 
-def tasks_of(
-    scenario: Scenario, grid: Mapping[str, Sequence[Any]], source: str, *, shard: Shard = WHOLE
-) -> list[Task]:
-    """Return the runs of a grid over a scenario: all combinations, all seeds. Raises `ConfigError` for a bad one.
+def tasks_of(scenario: Scenario, grid: Mapping[str, Sequence[Any]], source: str, *, shard: Shard = WHOLE) -> list[Task]:
+    """Return the runs of a grid over a scenario: all combinations, all seeds, what is the same only once.
 
     `grid`: values by the path of the key ("topology.family.m"). `source`: the scenario as the command line named it.
+    Raises `ConfigError` for a scenario that cannot be run.
     """
-    tasks = []
+    tasks: dict[str, Task] = {}
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values, strict=True))
         changed = with_settings(scenario, settings) if settings else scenario
         check_scenario(changed, source)
         options = "".join(f" --set {shlex.quote(f'{key}={toml_value(value)}')}" for key, value in settings.items())
-        tasks += [
-            Task(changed, seed, settings, f"murmuration sim {source} --seed {seed}{options}") for seed in changed.seeds
-        ]
-    return tasks[shard.number - 1 :: shard.of]
+        named = f"{changed.name}-{scenario_hash(changed)[:HASH_DIGITS]}"
+        for seed in changed.seeds:
+            replay = f"murmuration sim {shlex.quote(source)} --seed {seed}{options}"
+            task = Task(changed, seed, f"{named}-s{seed}", source, settings, replay)
+            tasks.setdefault(task.folder, task)
+    return list(tasks.values())[shard.number - 1 :: shard.of]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why there is no folder, in one line."""
+
+    error: str
+    is_refusal: bool = False
+    """Whether the scenario is what is wrong: found out only by the worker that loads its data and builds its world."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a task: a folder, or an error."""
+    """What became of a task: a folder, or a failure."""
 
     task: Task
     folder: Path
-    error: str = ""
+    failure: Failure | None = None
     was_there: bool = False
 
 
-def run_task(task: Task, out: Path, threads: int = 1) -> str:
-    """Do one run, in whichever process this is called; return the error, or nothing."""
+def run_task(task: Task, out: Path, threads: int = 1) -> Failure | None:
+    """Do one run, in whichever process this is called; return why it failed, or nothing."""
     from netsim.virtual.run import run_scenario
 
     try:
         run_scenario(task.scenario, task.seed, out / task.folder, threads=threads, replay=task.replay)
+    except ConfigError as error:
+        return Failure(f"{task.source}: {error}", is_refusal=True)
     except MurmurationError as error:
-        return str(error)
-    return ""
+        return Failure(str(error))
+    return None
 
 
 Watcher = Callable[[Mapping[int, float], int], None]
@@ -118,11 +130,31 @@ def run_campaign(
 ) -> list[Result]:
     """Do the tasks whose folders are not there, in the workers of `executor`; return what became of all, in order.
 
-    An interrupt cancels what has not begun and removes what was half done.
+    An interrupt cancels what has not begun. Raises `StoreError` when there can be no folder `out`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    is_new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {plain_reason(error)}") from error
+    try:
+        return _results_of(tasks, out, executor, threads, on_result, on_progress)
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # there is something in it
+                out.rmdir()
+
+
+def _results_of(
+    tasks: Sequence[Task],
+    out: Path,
+    executor: Executor,
+    threads: int,
+    on_result: Callable[[Result], None],
+    on_progress: Watcher,
+) -> list[Result]:
     results: dict[int, Result] = {}
-    waiting: dict[Future[str], int] = {}
+    waiting: dict[Future[Failure | None], int] = {}
     for place, task in enumerate(tasks):
         folder = out / task.folder
         if folder.exists():
@@ -133,7 +165,7 @@ def run_campaign(
     try:
         for done in _as_they_end(waiting, tasks, out, len(results), on_progress):
             place = waiting[done]
-            results[place] = Result(tasks[place], out / tasks[place].folder, done.result())
+            results[place] = Result(tasks[place], out / tasks[place].folder, _failure(done, tasks[place]))
             on_result(results[place])
     except BaseException:
         for future in waiting:
@@ -142,9 +174,20 @@ def run_campaign(
     return [results[place] for place in range(len(tasks))]
 
 
+def _failure(done: Future[Failure | None], task: Task) -> Failure | None:
+    try:
+        return done.result()
+    except BrokenExecutor:
+        return Failure(f"a worker process died, perhaps for lack of memory; to repeat it: {task.replay}")
+
+
 def _as_they_end(
-    waiting: Mapping[Future[str], int], tasks: Sequence[Task], out: Path, num_done: int, on_progress: Watcher
-) -> Iterator[Future[str]]:
+    waiting: Mapping[Future[Failure | None], int],
+    tasks: Sequence[Task],
+    out: Path,
+    num_done: int,
+    on_progress: Watcher,
+) -> Iterator[Future[Failure | None]]:
     left = set(waiting)
     while left:
         ended, left = wait(left, timeout=POLL_S, return_when="FIRST_COMPLETED")
@@ -172,6 +215,23 @@ def _share_done(task: Task, out: Path) -> float:
 
 
 def remove_parts(tasks: Sequence[Task], out: Path) -> None:
-    """Remove what interrupted runs have left; call it when no worker is at work any more."""
+    """Remove what interrupted runs have left, but for what other processes are at work on.
+
+    Call it when no worker of ours is at work any more.
+    """
     for task in tasks:
-        shutil.rmtree(out / f"{task.folder}{PART}", ignore_errors=True)
+        part = out / f"{task.folder}{PART}"
+        if not _is_being_written(part):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_being_written(part: Path) -> bool:
+    """Say whether the writer of a run holds its lock (see `RunWriter`)."""
+    try:
+        with (part / TOTALS).open("ab") as totals:
+            fcntl.flock(totals, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

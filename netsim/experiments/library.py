@@ -27,6 +27,17 @@ def find(source: str) -> Path:
     return path
 
 
+def text(source: str) -> str:
+    """Return what a scenario file says. Raises `ConfigError` when it cannot be read."""
+    path = find(source)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+
+
 def load(source: str) -> Scenario:
     """Read a scenario by name or path; its pieces are not looked at. Raises `ConfigError`."""
     return read_scenario(find(source))

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from netsim.experiments.campaign import Result, Shard, Task, remove_parts, run_campaign
 from peer.errors import ConfigError, MurmurationError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -28,7 +33,11 @@ class RunFailedError(MurmurationError):
 def run_shown(
     tasks: Sequence[Task], out: Path, *, workers: int, threads: int, dask: str, console: Console
 ) -> list[Result]:
-    """Run the tasks with progress bars; a line for each that ends. Raises `RunFailedError` when any failed."""
+    """Run the tasks with progress bars; a line for each that ends.
+
+    Raises `RunFailedError` when any failed, `ConfigError` when all that failed could not be run as they are.
+    """
+    workers = min(workers or os.cpu_count() or 1, max(1, len(tasks)))
     with _executor(workers, dask) as executor, _bars(tasks, console) as bars:
         try:
             results = run_campaign(
@@ -43,9 +52,11 @@ def run_shown(
             _end_workers(executor)
             remove_parts(tasks, out)
             raise
-    failed = [result for result in results if result.error]
-    if failed:
-        raise RunFailedError(f"{len(failed)} of {len(results)} runs failed; the first: {failed[0].error}")
+    failures = [result.failure for result in results if result.failure is not None]
+    if failures and all(failure.is_refusal for failure in failures):
+        raise ConfigError(failures[0].error)
+    if failures:
+        raise RunFailedError(f"{len(failures)} of {len(results)} runs failed; the first: {failures[0].error}")
     return results
 
 
@@ -70,9 +81,13 @@ class _bars:  # noqa: N801  used as a context
 
     def ended(self, result: Result) -> None:
         """Say what became of a run."""
-        what = f"[red]failed[/]: {result.error}" if result.error else str(result.folder)
+        what = escape(str(result.folder))
+        if result.failure is not None:
+            what = f"[red]failed[/]: {escape(result.failure.error)}"
         self._progress.console.print(
-            f"{result.task.title}: {what}{' (was there)' if result.was_there else ''}", highlight=False
+            f"{escape(result.task.title)}: {what}{' (was there)' if result.was_there else ''}",
+            highlight=False,
+            soft_wrap=True,
         )
         self._progress.advance(self._all)
 
@@ -83,7 +98,7 @@ class _bars:  # noqa: N801  used as a context
             self._progress.remove_task(self._each.pop(place))
         for place, share in shares.items():
             if place not in self._each:
-                self._each[place] = self._progress.add_task(self._tasks[place].title, total=100)
+                self._each[place] = self._progress.add_task(escape(self._tasks[place].title), total=100)
             self._progress.update(self._each[place], completed=int(100 * share))
 
 
@@ -95,12 +110,26 @@ def _executor(workers: int, dask: str) -> Iterator[Executor]:
         return
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")  # runs are what is done in parallel
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=workers or os.cpu_count() or 1, mp_context=context)
+    pool = _Processes(max_workers=workers, mp_context=multiprocessing.get_context("spawn"))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _Processes(ProcessPoolExecutor):
+    """Worker processes that leave Ctrl-C to us: a terminal sends it to all, and theirs would end in tracebacks."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Submit as usual; processes that are started by it ignore the signal from their first moment."""
+        try:
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except ValueError:  # only the main thread may; then it is another one that is interrupted, too
+            return super().submit(fn, *args, **kwargs)
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -110,7 +139,8 @@ def _dask_executor(address: str, workers: int) -> Iterator[Executor]:
     except ImportError:
         raise ConfigError("--dask needs dask: pip install 'murmuration[hpc]'") from None
     if address == "local":
-        with LocalCluster(n_workers=workers or None, threads_per_worker=1) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)  # type: ignore[no-untyped-call]
+        with local as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield client.get_executor()
         return
     with Client(address) as client:  # type: ignore[no-untyped-call]
@@ -118,10 +148,12 @@ def _dask_executor(address: str, workers: int) -> Iterator[Executor]:
 
 
 def _end_workers(executor: Executor) -> None:
-    """Have worker processes of this machine end now: what they do is not wanted any more."""
-    for process in list(getattr(executor, "_processes", None) or ()):
-        with contextlib.suppress(Exception):
-            executor._processes[process].terminate()  # type: ignore[attr-defined]  # there is no public way
+    """Have worker processes of this machine end, and wait until they have: what they do is not wanted any more."""
+    processes = list((getattr(executor, "_processes", None) or {}).values())  # there is no public way
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

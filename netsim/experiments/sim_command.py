@@ -14,7 +14,7 @@ from peer.errors import ConfigError
 @click.argument("scenario", required=False)
 @click.option("--list", "wants_list", is_flag=True, help="Name the scenarios that come with murmuration.")
 @click.option("--show", is_flag=True, help="Print the scenario file instead of running it.")
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="Only this seed; may be repeated.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0, 2**53), help="Only this seed; may be repeated.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another value for a key of the scenario.")
 @click.option("--open/--no-open", "opens", default=None, help="Open the report; by default when a person watches.")
 @common_options
@@ -51,7 +51,7 @@ def sim(
     if scenario is None:
         raise ConfigError("name a scenario; `murmuration sim --list` names ours")
     if show:
-        click.echo(library.find(scenario).read_text(encoding="utf-8"), nl=False)
+        click.echo(library.text(scenario), nl=False)
         return
     read = library.load(scenario)
     if seeds:
@@ -65,6 +65,6 @@ def sim(
 
         page = out / f"{read.name}.html"
         write_report([result.folder for result in results], page)
-        console.print(f"Report: {page}", highlight=False)
+        console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
         if console.is_terminal if opens is None else opens:
             click.launch(str(page))

@@ -20,7 +20,7 @@ from peer.errors import ConfigError
     metavar="KEY=[V1, V2, ...]",
     help="A key of the scenario and its values, as TOML; may be repeated for a grid.",
 )
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="Only this seed; may be repeated.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0, 2**53), help="Only this seed; may be repeated.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another value for a key, in all runs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run.")
 @common_options
@@ -71,4 +71,4 @@ def sweep(
 
         page = out / f"{read.name}-sweep.html"
         write_report([result.folder for result in results], page)
-        console.print(f"Report: {page}", highlight=False)
+        console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from topology.disruption import registry as targets
 
-from topology.errors import BadParameterError
+from topology.disruption import registry as targets
+from topology.errors import BadParameterError, PieceError
 from topology.registry import Piece
 
 Who = Annotated[
@@ -100,7 +100,10 @@ def target(who: Mapping[str, Any]) -> Piece:
     if not isinstance(name, str):
         raise BadParameterError(f"who: each target needs a name, got {dict(who)}")
     params = {key: value for key, value in who.items() if key != "name"}
-    targets.build(name, params)
+    try:
+        targets.build(name, params)
+    except PieceError as error:
+        raise BadParameterError(f"who: {error}") from error
     return Piece(name, params)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -53,14 +54,17 @@ def swarm_of(scenario: Scenario) -> bytes:
     """Return the id of the scenario's swarm, 32 bytes: a hash of what its members agree on, and of nothing that befalls
     them. So scenarios that differ in a disaster alone start from the same model and draw the same batches.
     """
-    agreed = {
-        name: getattr(scenario, name) for name in ("task", "topology", "method", "rounds", "limits", "membership")
-    }
+    plain = _mapped(scenario, lambda piece: _renamed(piece, lambda path: Path(path.name)))
+    agreed = {name: getattr(plain, name) for name in ("task", "topology", "method", "rounds", "limits", "membership")}
     return hashlib.sha256(b"murmuration/virtual swarm/1\0" + msgspec.json.encode(agreed, order="sorted")).digest()
 
 
 def _content(path: Path) -> bytes:
+    """Return the content of a file, or names and hashes of the files of a folder."""
     try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            return b"".join(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest() for file in files)
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
@@ -118,7 +122,7 @@ def plain(scenario: Scenario) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Piece):
-        return {"name": value.name, **value.params}
+        return {"name": value.name, **copy.deepcopy(value.params)}
     if isinstance(value, Section):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}
         return {name: _plain(field) for name, field in fields.items() if field is not None}
@@ -134,7 +138,7 @@ def with_settings(scenario: Scenario, settings: Mapping[str, Any]) -> Scenario:
     """
     table = plain(scenario)
     for path, value in settings.items():
-        _set(table, path, value)
+        _set(table, path, copy.deepcopy(value))  # a later path may lead into it
     return scenario_of(table, "--set")
 
 

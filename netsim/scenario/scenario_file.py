@@ -118,3 +118,8 @@ class Scenario(Section, frozen=True, kw_only=True):
     timeline: Annotated[tuple[Happening, ...], knob("What happens, and when.", max_length=1000)] = ()
     stop: StopSettings = StopSettings()
     measure: MeasureSettings = MeasureSettings()
+
+    def __post_init__(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            twice = next(seed for place, seed in enumerate(self.seeds) if seed in self.seeds[:place])
+            raise ValueError(f"seeds: {twice} is there twice")

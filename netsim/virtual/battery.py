@@ -27,12 +27,12 @@ class Batteries:
         self._left_j: dict[int, float] = {}
         self._since_s: dict[int, float] = {}
         self._bytes: dict[int, int] = {}
+        self._is_looking = False
         if self._settings.who is not None:
             capacity = distributions.build(self._settings.capacity_j.name, self._settings.capacity_j.params)
             for peer in world.choose(self._settings.who, -1, among=world.everybody()):
                 self._left_j[peer] = draw(capacity, world.seed, "battery", peer)
                 self._bytes[peer] = 0
-            world.queue.at(LOOK_S, self._look)
 
     def is_empty(self, peer: int) -> bool:
         """Say whether the peer's charge is used up."""
@@ -42,6 +42,9 @@ class Batteries:
         """A peer is there: its charge runs."""
         if peer in self._left_j:
             self._since_s[peer] = self._world.queue.now
+            if not self._is_looking:
+                self._is_looking = True
+                self._world.queue.after(LOOK_S, self._look)
 
     def go(self, peer: int) -> None:
         """A peer is gone: nothing runs any more."""
@@ -70,5 +73,6 @@ class Batteries:
             self._world.note("battery", f"{len(empty)} batteries are empty", empty)
             self._world.counters["batteries_empty"] += len(empty)
             self._world.crash(empty)
-        if self._since_s:
+        self._is_looking = bool(self._since_s)
+        if self._is_looking:
             self._world.queue.after(LOOK_S, self._look)

@@ -11,8 +11,10 @@ from netsim.distributions import Distribution, draw, uniform_of
 from netsim.distributions import registry as distributions
 from netsim.scenario.population import PeerClass
 from netsim.scenario.scenario_file import Scenario
+from netsim.virtual.stream import Stream
 from peer.core.messages import PeerId
 from topology.disruption import registry as targets
+from topology.disruption.amount import rounded_share
 from topology.graph import Graph
 from topology.registry import Piece
 
@@ -59,9 +61,14 @@ def chosen(
     seed: int,
     positions: dict[PeerId, tuple[float, float]],
 ) -> tuple[PeerId, ...]:
-    """Return whom a target hits."""
+    """Return whom a target hits; `seed` says for which purpose (`seed_for`)."""
     target = targets.build(who.name, who.params)
     return target.choose(graph, candidates, seed=seed, positions=positions)
+
+
+def seed_for(seed: int, *purpose: str) -> int:
+    """Return the seed of a draw of peers: two targets that say the same, said twice, hit different peers."""
+    return Stream(seed, "who", *purpose).bits() >> 11  # 53 bits, as many as seeds have
 
 
 def cast_of(
@@ -84,7 +91,7 @@ def cast_of(
     index = {name: i for i, name in enumerate(names)}
     attackers: tuple[int, ...] = ()
     if scenario.attack.attack is not None:
-        hit = chosen(scenario.attack.who, graph, names, seed=seed, positions=positions)
+        hit = chosen(scenario.attack.who, graph, names, seed=seed_for(seed, "attack"), positions=positions)
         attackers = tuple(sorted(index[name] for name in hit))
     return Cast(
         names=names,
@@ -110,11 +117,11 @@ def _classes(
     for one in scenario.peers.classes:
         left = [name for name in names if name not in taken]
         if one.who is not None:
-            hit = set(chosen(one.who, graph, names, seed=seed, positions=positions))
+            hit = set(chosen(one.who, graph, names, seed=seed_for(seed, "class", one.name), positions=positions))
             taken |= {name: one for name in left if name in hit}
         else:
             assert one.share is not None
-            count = math.floor(one.share * len(names) + 0.5)
+            count = rounded_share(one.share, len(names))
             left.sort(key=lambda name: uniform_of(seed, "class", one.name, name))
             taken |= dict.fromkeys(left[:count], one)
     return [taken.get(name) for name in names]

@@ -124,6 +124,8 @@ class Directory:
         if life == self._lives[peer]:
             self.members.discard(peer)
             self._extra.pop(peer, None)
+            for others in self._extra.values():
+                others.discard(peer)
             self._note_change()
 
     def _note_change(self) -> None:

@@ -83,3 +83,60 @@ class Learning(Protocol):
 
     def digest(self, peers: Sequence[int]) -> str:
         """Return SHA-256, in hex, over the bytes of the peers' models."""
+
+
+class EventLearning(Protocol):
+    """Models of peers that do not count rounds together. Times are in mean durations of local steps."""
+
+    exchange_bytes: int
+    """Size on the wire of what a peer sends at once: all channels of the algorithm."""
+
+    def num_steps(self, peer: int) -> int:
+        """Return how many local steps a round of this peer has; 0 when it holds no data."""
+
+    def wake(self, peer: int, at: float) -> None:
+        """The peer is there (again): its state has stood still until now."""
+
+    def hold(self, version: Version) -> None:
+        """Count one more holder of a copy."""
+
+    def release(self, version: Version) -> None:
+        """Count one holder less; without any a copy is gone."""
+
+
+class PairLearning(EventLearning, Protocol):
+    """Models of peers that meet in pairs; see `plan_pairs.py`."""
+
+    def freeze(self, peer: int, round: int, at: float) -> Version:
+        """Return a copy of the peer's state, held once by the caller."""
+
+    def steps(self, peer: int, round: int, at: float, start: Version | None = None) -> None:
+        """Add what the local steps of `round` do to the copy `start`; without one, do them now."""
+
+    def meet(self, peer: int, round: int, at: float, own: Version, theirs: Version) -> None:
+        """Add what an exchange of these two copies does to the first."""
+
+    def imbalance(self, pending: Sequence[tuple[Version, Version]]) -> float:
+        """Return how far what is conserved is off, relative to all there is of it, since this was asked first.
+
+        `pending`: (own, theirs) of ends that will yet add what an exchange does to them, the other end having done so.
+        """
+
+
+class PushLearning(EventLearning, Protocol):
+    """Models of peers that give shares away; see `plan_pushes.py`."""
+
+    def steps(self, peer: int, round: int, at: float) -> None:
+        """Do the local steps of `round`."""
+
+    def give(self, peer: int, round: int, at: float, count: int) -> list[Version]:
+        """Take a share for each of `count` receivers out of the peer's state; each is held once by the caller."""
+
+    def absorb(self, peer: int, round: int, at: float, shares: Sequence[Version]) -> None:
+        """Mix shares into the peer's state."""
+
+    def refund(self, peer: int, round: int, at: float, share: Version) -> None:
+        """Give a share back to the peer that gave it."""
+
+    def imbalance(self, under_way: Sequence[Version]) -> float:
+        """Return how far what is conserved is off, as in `PairLearning`; `under_way`: shares in nobody's state."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from netsim.distributions import uniform_of
 from netsim.experiments.run_folder import RunWriter, TotalsRow
 from netsim.virtual.world import World
+from peer.core.messages import PeerId
 from topology.connectivity import Connectivity, connectivity
 from topology.graph import Graph
 
@@ -38,7 +39,7 @@ class Measures:
 
     def _again(self) -> None:
         self.measure()
-        if len(self._world.queue):
+        if len(self._world.queue) > 1:  # more than the world's own look at progress, which waits for us in turn
             self._world.queue.after(self._settings.every_s, self._again)
 
     def _at_round(self, round: int) -> None:
@@ -51,6 +52,7 @@ class Measures:
         if now == self._last_at:
             return
         self._last_at = now
+        world.watch.balance()
         here = world.protocol.measured([peer for peer in self.measured if world.is_there(peer)])
         accuracy = world.learning.accuracy(here) if here else np.empty(0)
         graph = live_graph(world)
@@ -90,7 +92,7 @@ class Measures:
         )
 
     def _columns(
-        self, accuracy: npt.NDArray[np.float64], here: list[int], graph: Graph[str]
+        self, accuracy: npt.NDArray[np.float64], here: list[int], graph: Graph[PeerId]
     ) -> dict[str, npt.NDArray[np.generic]]:
         world, peers = self._world, self.measured
         known = dict(zip(here, accuracy.tolist(), strict=True))
@@ -107,9 +109,9 @@ class Measures:
         }
 
 
-def live_graph(world: World) -> Graph[str]:
+def live_graph(world: World) -> Graph[PeerId]:
     """Return who can exchange with whom: the neighbours among those who are there and can reach each other."""
-    adjacency: dict[str, list[str]] = {}
+    adjacency: dict[PeerId, list[PeerId]] = {}
     index = world.index_of
     for peer in world.there():
         name = world.names[peer]

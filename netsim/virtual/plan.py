@@ -21,13 +21,11 @@ are used again only after the work was done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -39,6 +37,7 @@ from aggregation.seeding import derived_seed, rows_rng
 from aggregation.store import Store
 from aggregation.values import Gathered
 from netsim.virtual.cohort import Cohort
+from netsim.virtual.evaluation import Evaluation
 from netsim.virtual.learning import Heard, Version
 from netsim.virtual.models import ModelRows
 from peer.store.tensor_file import snapshot_size
@@ -91,7 +90,7 @@ class _Snapshot(NamedTuple):
     level: int
 
 
-class PlannedLearning:
+class PlannedLearning(Evaluation):
     """`Learning` of all peers of a world, in batches. `cohort` trains and evaluates rows; `method` mixes them."""
 
     def __init__(
@@ -374,7 +373,7 @@ class PlannedLearning:
 
     def _admitted(self, ids: Tensor, present: Tensor, own: Tensor) -> Tensor:
         """Return which snapshots are finite and not too large, as the trainer's admission has it, [B, K] bool."""
-        rows, place = ids[present].unique(return_inverse=True)
+        rows, place = torch.unique(ids[present], return_inverse=True)
         fine = torch.zeros(ids.shape, dtype=torch.bool)
         if not len(rows):
             return fine
@@ -440,44 +439,12 @@ class PlannedLearning:
         self.compute()
         return self._rows.matrix.index_select(0, torch.tensor([self._row_of[peer] for peer in peers]))
 
-    def _pieces(self, peers: Sequence[int]) -> Iterator[Tensor]:
-        self.compute()
-        for start in range(0, len(peers), MIX_ROWS):
-            yield self.models(peers[start : start + MIX_ROWS])
-
-    def accuracy(self, peers: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Return the metric of the peers' models on the test set."""
-        parts = [self._cohort.metric(x).numpy() for x in self._pieces(peers)]
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def _mean(self, peers: Sequence[int]) -> Tensor:
-        total = torch.zeros(self._cohort.space.width, dtype=torch.float64)
-        for x in self._pieces(peers):
-            total += x.double().sum(dim=0)
-        return total / len(peers)
-
-    def merged_accuracy(self, peers: Sequence[int]) -> float:
-        """Return the metric of the mean model."""
-        return float(self._cohort.metric(self._mean(peers).float()[None])[0])
-
-    def consensus(self, peers: Sequence[int]) -> float:
-        """Return mean ‖x_i − x̄‖²."""
-        mean = self._mean(peers)
-        return sum(float((x - mean).square().sum()) for x in self._pieces(peers)) / len(peers)
-
     def mean_loss(self, peers: Sequence[int]) -> float:
         """Return the mean training loss of the last local steps, of those who have one."""
         self.compute()
         known = self._loss[list(peers)]
         known = known[np.isfinite(known)]
         return float(known.mean()) if len(known) else float("nan")
-
-    def digest(self, peers: Sequence[int]) -> str:
-        """Return SHA-256 over the bytes of the models."""
-        digest = hashlib.sha256()
-        for x in self._pieces(peers):
-            digest.update(x.numpy().tobytes())
-        return digest.hexdigest()
 
     @property
     def state_bytes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from topology.registry import Registry
 
@@ -50,6 +50,14 @@ class Exchange(Protocol):
         """Return by how many seconds a peer is later than it may ever be; not above 0 when all is well."""
 
 
+@runtime_checkable
+class Conserving(Protocol):
+    """An exchange under which a sum over all peers is kept, whatever befalls them."""
+
+    def imbalance(self) -> float:
+        """Return by how much of itself the sum is off, that of the first call being right; 0 where nothing is known."""
+
+
 class ProtocolPiece(Protocol):
     """What a scenario names under `protocol`."""
 
@@ -63,6 +71,7 @@ protocols: Registry[Any] = Registry(
     {
         "modest": "netsim.virtual.modest_protocol:Modest",
         "pairs": "netsim.virtual.pair_protocol:Pairs",
+        "pushes": "netsim.virtual.push_protocol:Pushes",
         "rounds": "netsim.virtual.round_protocol:Rounds",
     },
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from netsim.virtual.learning import Learning, Version
 from netsim.virtual.round_peer import RoundPeer
-from peer.config.profiles import PROFILES
+from peer.config.profiles import PROFILES, ProfileName
 from peer.core.backoff import Backoff
 from peer.core.exchange import ExchangeCore
 from peer.core.exchange_events import ExchangeConfig, Misbehaved
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netsim.virtual.world import World
 
 SIGNATURE = bytes(64)
-PROFILE = "wan"
+PROFILE: ProfileName = "wan"
 REDIAL_S = 2.0
 
 

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 
 from aggregation.attacks import registry as attacks
 from aggregation.composition import Composition
+from aggregation.errors import AggregationError
+from aggregation.method import Method
 from netsim.experiments.run_folder import Outcome, PeerRecord, RunRecord, RunWriter, Timing, TotalsRow, Versions
 from netsim.scenario.reading import scenario_hash
 from netsim.scenario.scenario_file import Scenario
@@ -21,10 +24,18 @@ from netsim.virtual.cohort import Cohort
 from netsim.virtual.learning import Learning
 from netsim.virtual.measures import Measures, live_graph
 from netsim.virtual.plan import PlannedLearning
+from netsim.virtual.plan_events import PlannedEvents
+from netsim.virtual.plan_pairs import PlannedPairs
+from netsim.virtual.plan_pushes import PlannedPushes
 from netsim.virtual.world import World
-from peer.errors import MurmurationError
+from peer.core.messages import PeerId
+from peer.errors import ConfigError, MurmurationError
 from peer.version import VERSION
+from topology.errors import TopologyError
 from topology.graph import Graph
+
+BY_EVENTS: dict[str, type[PlannedEvents]] = {"pairs": PlannedPairs, "pushes": PlannedPushes}
+"""Whose models are not those of rounds, by protocol."""
 
 OnRow = Callable[[TotalsRow, float], None]
 """(row, share): a row was measured; how much of the run is done, 0..1 as far as that is known."""
@@ -50,7 +61,7 @@ def run_scenario(
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
-    world = World(scenario, seed, lambda world: learning_of(world, threads))
+    world = _made(scenario, seed, threads, replay)
     with RunWriter(folder) as writer:
         before = world.directory.whole
         measures = Measures(world, writer)
@@ -63,8 +74,7 @@ def run_scenario(
         except MurmurationError as error:
             raise SimulationError(f"{error}{_again(replay)}") from error
         except Exception as error:
-            where = f"{scenario.name}, seed {seed}, at {world.queue.now:.6f} s"
-            raise SimulationError(f"{where}: {type(error).__name__}: {error}{_again(replay)}") from error
+            raise _broke(error, f"{scenario.name}, seed {seed}, at {world.queue.now:.6f} s", replay) from error
         record = _record(world, before, replay)
         wall_s = time.perf_counter() - played
         writer.finish(
@@ -79,8 +89,24 @@ def run_scenario(
     return record
 
 
+def _made(scenario: Scenario, seed: int, threads: int, replay: str) -> World:
+    try:
+        return World(scenario, seed, lambda world: learning_of(world, threads))
+    except MurmurationError:
+        raise
+    except (TopologyError, AggregationError) as error:
+        raise ConfigError(f"seed {seed}: {error}") from error
+    except Exception as error:
+        raise _broke(error, f"{scenario.name}, seed {seed}, before it began", replay) from error
+
+
+def _broke(error: Exception, where: str, replay: str) -> SimulationError:
+    what = " ".join(str(error).split())
+    return SimulationError(f"{where}: {type(error).__name__}: {what}{_again(replay)}")
+
+
 def _again(replay: str) -> str:
-    return f"\nto repeat it: {replay}" if replay else ""
+    return f"; to repeat it: {replay}" if replay else ""
 
 
 def _share_done(scenario: Scenario, row: TotalsRow) -> float:
@@ -94,36 +120,47 @@ def _share_done(scenario: Scenario, row: TotalsRow) -> float:
 
 def learning_of(world: World, threads: int) -> Learning:
     """Return the models of a world: what its scenario says, in batches."""
-    scenario, cast = world.scenario, world.cast
+    scenario = world.scenario
     attack = None
     if scenario.attack.attack is not None:
         attack = attacks.build(scenario.attack.attack.name, scenario.attack.attack.params)
-    cohort = Cohort.of(scenario, cast, seed=world.seed, swarm=world.swarm, threads=threads, attack=attack)
+    cohort = Cohort.of(scenario, world.cast, seed=world.seed, swarm=world.swarm, threads=threads, attack=attack)
     method = scenario.method
+    composition = Composition(
+        algorithm=method.algorithm,
+        step=method.step,
+        mixer=method.mixer,
+        weights=method.weights,
+        outer=method.outer,
+        gossip_steps=method.gossip_steps,
+    ).build()
+    if scenario.protocol.name in BY_EVENTS:
+        return _by_events(world, cohort, composition)
     return PlannedLearning(
         cohort,
-        Composition(
-            algorithm=method.algorithm,
-            step=method.step,
-            mixer=method.mixer,
-            weights=method.weights,
-            outer=method.outer,
-            gossip_steps=method.gossip_steps,
-        ).build(),
+        composition,
         swarm=world.swarm,
         seed=world.seed,
         names=world.names,
         total_rounds=scenario.rounds.total,
         norm_cap_factor=scenario.limits.norm_cap_factor,
         attack=attack,
-        attackers=cast.attackers,
+        attackers=world.cast.attackers,
     )
 
 
-def _record(world: World, before: Graph[str], replay: str) -> RunRecord:
-    scenario, cast, index = world.scenario, world.cast, world.index_of
+def _by_events(world: World, cohort: Cohort, method: Method) -> Learning:
+    scenario = world.scenario
+    planned = BY_EVENTS[scenario.protocol.name](
+        cohort, method, swarm=world.swarm, seed=world.seed, names=world.names, total_rounds=scenario.rounds.total
+    )
+    return cast(Learning, planned)  # it has what the protocol of that name asks for
+
+
+def _record(world: World, before: Graph[PeerId], replay: str) -> RunRecord:
+    scenario, people, index = world.scenario, world.cast, world.index_of
     after = live_graph(world)
-    bad = set(cast.attackers)
+    bad = set(people.attackers)
     return RunRecord(
         name=scenario.name,
         scenario=msgspec.to_builtins(scenario),
@@ -135,10 +172,10 @@ def _record(world: World, before: Graph[str], replay: str) -> RunRecord:
         peers=[
             PeerRecord(
                 id=name,
-                group=cast.groups[i],
+                group=people.groups[i],
                 samples=world.learning.samples(i),
                 is_byzantine=i in bad,
-                position=list(cast.positions[name]) if name in cast.positions else None,
+                position=list(people.positions[name]) if name in people.positions else None,
             )
             for i, name in enumerate(world.names)
         ],

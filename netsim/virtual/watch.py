@@ -4,6 +4,8 @@
                 nothing newer of that author has come
     newest      of each author at most one snapshot is in a mix, and none older than one mixed before
     alive       whoever is there and not done ends its round, at the latest when local steps and deadline are over
+    balanced    what pair exchanges and parcels of mass conserve is conserved, over all peers, there or not, and what is
+                under way between them
     bounded     snapshots are held by those who may hold them, and by nobody else
 
 A violation ends the run with the seed and the command that repeats it.
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netsim.virtual.learning import Heard, Version
+from netsim.virtual.protocol import Conserving
 from peer.core.exchange_events import RoundReady
 from peer.errors import MurmurationError
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from netsim.virtual.world import World
 
 SLACK_S = 1e-6
+MAX_IMBALANCE = 1e-5  # relative; states are float32
 
 
 class InvariantError(MurmurationError):
@@ -70,8 +74,15 @@ class Watch:
             if late_s > SLACK_S:
                 self._fail(peer, f"its round should have ended {late_s:.3f} s ago")
 
-    def _fail(self, peer: int, what: str) -> None:
+    def balance(self) -> None:
+        """Look whether sums are what they were: at every measurement, and at the end."""
+        protocol = self._world.protocol
+        if isinstance(protocol, Conserving):
+            off = protocol.imbalance()
+            if not off <= MAX_IMBALANCE:
+                self._fail(None, f"the sum over all peers is off by {off:.2g} of itself: an exchange was half done")
+
+    def _fail(self, peer: int | None, what: str) -> None:
         world = self._world
-        raise InvariantError(
-            f"{world.scenario.name}, seed {world.seed}, at {world.queue.now:.6f} s: {world.names[peer]}: {what}"
-        )
+        who = "" if peer is None else f"{world.names[peer]}: "
+        raise InvariantError(f"{world.scenario.name}, seed {world.seed}, at {world.queue.now:.6f} s: {who}{what}")

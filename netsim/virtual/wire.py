@@ -73,6 +73,8 @@ class Wire:
         self._chance = Stream(seed, "wire")
         self._side: list[int] | None = None
         self._dialing: set[tuple[int, int]] = set()
+        self._unnoticed: list[dict[int, int]] = [{} for _ in range(n)]  # per peer: whose link is gone -> which break
+        self._num_breaks = 0
         self._fair: FairLinks | None = None
         self._transfers: dict[int, _Transfer] = {}
         self._count = 0
@@ -214,8 +216,9 @@ class Wire:
             return
         if other in self.links[one] or self._banned.get(pair, 0.0) > self._queue.now:
             return
-        self.links[one].add(other)
-        self.links[other].add(one)
+        for peer, linked in (pair, (other, one)):
+            self.links[peer].add(linked)
+            self._unnoticed[peer].pop(linked, None)
         self.parties[one].link_up(other)
         self.parties[other].link_up(one)
 
@@ -224,8 +227,9 @@ class Wire:
         for other in sorted(self.links[peer]):
             self.links[other].discard(peer)
             delay_s = self.latency_s(peer, other) if says_goodbye else self._silence_s
-            self._queue.after(delay_s, self._notice, other, peer)
+            self._break_link(other, peer, delay_s)
         self.links[peer].clear()
+        self._unnoticed[peer].clear()
         if self._fair is not None:
             self._break_all(self._fair.cancel_peer(peer, self._queue.now))
 
@@ -238,11 +242,18 @@ class Wire:
     def _part(self, one: int, other: int, delay_s: float) -> None:
         self.links[one].discard(other)
         self.links[other].discard(one)
-        self._queue.after(delay_s, self._notice, one, other)
-        self._queue.after(delay_s, self._notice, other, one)
+        self._break_link(one, other, delay_s)
+        self._break_link(other, one, delay_s)
 
-    def _notice(self, peer: int, gone: int) -> None:
-        if gone not in self.links[peer] and self.parties[peer].is_there:
+    def _break_link(self, peer: int, gone: int, delay_s: float) -> None:
+        """Let a peer notice later that a link is gone; unless until then it stands again, or its peer is gone too."""
+        self._num_breaks += 1
+        self._unnoticed[peer][gone] = self._num_breaks
+        self._queue.after(delay_s, self._notice, peer, gone, self._num_breaks)
+
+    def _notice(self, peer: int, gone: int, number: int) -> None:
+        if self._unnoticed[peer].get(gone) == number:
+            del self._unnoticed[peer][gone]
             self.parties[peer].link_down(gone)
 
     def partition(self, sides: Sequence[int] | None) -> None:

@@ -40,6 +40,8 @@ from topology.registry import Piece
 from topology.samplers import registry as samplers
 
 BAN_S = 600.0
+GOODBYES = 0.5
+"""Share of the sessions of churn that end with a goodbye; the others end without a word."""
 PROGRESS_EVERY_S = 60.0
 
 MakeLearning = Callable[["World"], Learning]
@@ -136,10 +138,12 @@ class World:
 
     def play(self) -> None:
         """Run until everybody is done, a stop rule holds, or nothing can happen any more."""
+        self.watch.balance()
         self.queue.run(self.scenario.stop.time_s or math.inf)
         if not self.stop_reason:
             self.stop_reason = "time" if len(self.queue) else "nothing left to happen"
         self.watch.progress(self.queue.now)
+        self.watch.balance()
 
     def stop(self, reason: str) -> None:
         """End the run after this event."""
@@ -180,7 +184,8 @@ class World:
             self.queue.at(end_s, self._session_ended, peer, presence)
 
     def _session_ended(self, peer: int, presence: Iterator[tuple[float, float]]) -> None:
-        self.leave([peer]) if uniform_of(self.seed, "goodbye", peer, self.queue.now.hex()) < 0.5 else self.crash([peer])
+        says_goodbye = uniform_of(self.seed, "goodbye", peer, self.queue.now.hex()) < GOODBYES
+        self._go([peer], says_goodbye=says_goodbye)
         self._follow(peer, presence)
 
     def _look(self) -> None:

@@ -183,9 +183,9 @@ def mark_events(axes: Sequence[Axes], events: Sequence[EventRecord], unit: Unit)
     first.set_xlim(low, high)
 
 
-def png(figure: Figure, *, dots_per_inch: int = DOTS_PER_INCH) -> bytes:
+def png(figure: Figure) -> bytes:
     """Return the figure as PNG."""
-    return _saved(figure, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    return _saved(figure, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
 
 
 def svg(figure: Figure) -> bytes:
