@@ -23,7 +23,13 @@ Over = Annotated[
     msgspec.Meta(ge=0, le=1e9, description="Seconds over which the peers are hit one after the other; 0: all at once."),
 ]
 For = Annotated[
-    float, msgspec.Meta(ge=0, le=1e9, description="Seconds after which it is over and all is as before; 0: never.")
+    float,
+    msgspec.Meta(
+        ge=0,
+        le=1e9,
+        description="Seconds after which it is over and all is as before; 0: never. Of two that overlap, the first that"
+        " is over ends both.",
+    ),
 ]
 
 
@@ -73,7 +79,7 @@ class Stage(Protocol):
         """Write into the record of the run what happened."""
 
     def split(self, how: str, shares: Sequence[float], number: int) -> list[tuple[int, ...]]:
-        """Return groups of the peers that are there, for a partition: `how` is "random" or "area"."""
+        """Return groups of all peers, there or not, for a partition: `how` is "random" or "area"."""
 
 
 class Happening(Protocol):

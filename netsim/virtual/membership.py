@@ -1,4 +1,4 @@
-"""Who knows of whom in a virtual world, and so who is whose neighbour: what a world asks of `directory` and `gossip`."""
+"""Who knows of whom in a virtual world, and so who is whose neighbour: what a world asks of its membership."""
 
 from __future__ import annotations
 

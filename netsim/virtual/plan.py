@@ -248,8 +248,7 @@ class PlannedLearning(Evaluation):
     def average(self, author: int, versions: Sequence[Version]) -> Version:
         """Return the uniform mean of snapshots as a snapshot of `author`, held once by the caller."""
         row, level = self._averaged(versions)
-        version = self._new_snapshot(author, row, level)
-        return version
+        return self._new_snapshot(author, row, level)
 
     def adopt(self, peer: int, version: Version) -> None:
         """Give the peer a copy of a snapshot in place of its model."""

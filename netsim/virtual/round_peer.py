@@ -4,8 +4,8 @@
 
 It decides nothing. What the core asks for is done in virtual time: messages and models travel over the wire, admission
 and mixing take no time, a peer that crashes forgets its core and keeps its checkpoint, which is the model of the
-beginning of its round. As in the daemon, one trainer does one thing at a time: what arrives during local steps is looked
-at when they are over.
+beginning of its round. As in the daemon, one trainer does one thing at a time: what arrives during local steps is
+looked at when they are over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from netsim.virtual.stream import Stream
 from peer.core.exchange import ExchangeCore, Phase
 from peer.core.exchange_events import CheckModel, Misbehaved, ModelDropped, RoundReady
 from peer.core.messages import Manifest, Message, Model, PeerId, Records, Refuse
-from peer.core.offers import KEPT
 from peer.net.serve import MAX_UPLOADS, MAX_UPLOADS_PER_PEER
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class RoundPeer:
 
     # Life ---------------------------------------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
+    def start(self) -> None:
         """Be there: from the beginning, or from the checkpoint."""
         self._life += 1
         self.is_there = True
@@ -146,7 +145,7 @@ class RoundPeer:
     def _publish(self, round: int) -> Manifest:
         version = self.protocol.learning.publish(self.index, round)
         self._own.append(version)
-        if len(self._own) > KEPT:
+        if len(self._own) > self.protocol.kept_snapshots:
             self.protocol.learning.release(self._own.popleft())
         self.seq += 1
         return self.protocol.manifest(self, version, self._degree)

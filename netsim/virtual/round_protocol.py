@@ -15,6 +15,7 @@ from peer.core.backoff import Backoff
 from peer.core.exchange import ExchangeCore
 from peer.core.exchange_events import ExchangeConfig, Misbehaved
 from peer.core.messages import Manifest, PeerId
+from peer.core.offers import KEPT
 
 if TYPE_CHECKING:
     from netsim.virtual.world import World
@@ -58,6 +59,8 @@ class RoundProtocol:
         self.index_of = world.index_of
         self.gossip_steps = scenario.method.gossip_steps
         self.interval_s = scenario.rounds.interval_s
+        # where each round has a graph of its own, peers that are not neighbours drift apart by rounds, unnoticed
+        self.kept_snapshots = KEPT + (len(self.names).bit_length() if world.directory.changes_by_round else 0)
         timing = PROFILES[PROFILE]
         self._config = ExchangeConfig(
             world.swarm,
@@ -69,6 +72,7 @@ class RoundProtocol:
             max_age_rounds=scenario.rounds.max_age_rounds,
             request_timeout_s=timing.request_timeout_s + timing.stall_s,
             fetch_retry=Backoff(timing.dial_backoff_s, timing.dial_backoff_max_s),
+            kept_snapshots=self.kept_snapshots,
         )
         self._counted: Counter[str] = Counter()
         self._authors = [world.authors[name] for name in self.names]
@@ -80,7 +84,7 @@ class RoundProtocol:
     def come(self, peer: int) -> None:
         """A peer is there: it learns who its neighbours are, and begins."""
         shell = self.peers[peer]
-        shell.start(self.queue.now)
+        shell.start()
         self.neighbours_changed(peer)
 
     def begin(self, peer: int) -> None:

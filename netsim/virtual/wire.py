@@ -106,10 +106,9 @@ class Wire:
         size_bytes = _SIZES.get(type(message)) or size_of(message)
         self.num_messages += 1
         self.bytes_out[sender] += size_bytes
-        if self.loss or self._side is not None:
-            if (self.loss and self._chance.random() < self.loss) or not self.can_reach(sender, receiver):
-                self.num_lost += 1
-                return
+        if (self.loss and self._chance.random() < self.loss) or not self.can_reach(sender, receiver):
+            self.num_lost += 1
+            return
         delay_s = (
             self._constant if self._constant is not None and self._jitter is None else self._delay(sender, receiver)
         )

@@ -152,15 +152,8 @@ class World:
             self.queue.stop()
 
     def _plan(self) -> None:
-        absent: set[int] = set()
-        for number, entry in enumerate(self.scenario.timeline):
-            happening = happenings.build(entry.event.name, entry.event.params)
-            absent.update(happening.absent_before(self, number))
-            if entry.at_s is not None:
-                self.queue.at(entry.at_s, happening.happen, self, number)
-            else:
-                assert entry.at_round is not None
-                self.when_round(entry.at_round, partial(happening.happen, self, number))
+        timeline = [happenings.build(entry.event.name, entry.event.params) for entry in self.scenario.timeline]
+        absent = {peer for number, one in enumerate(timeline) for peer in one.absent_before(self, number)}
         churn = self.scenario.churn
         piece = churns.build(churn.name, churn.params) if churn is not None else None
         for peer in range(len(self.names)):
@@ -171,6 +164,11 @@ class World:
                 self.queue.at(0.0, self.come, [peer])
         self.queue.at(0.0, self.directory.settle)
         self.queue.at(0.0, self._begin_all)
+        for number, (entry, one) in enumerate(zip(self.scenario.timeline, timeline, strict=True)):
+            if entry.at_round:
+                self.when_round(entry.at_round, partial(one.happen, self, number))
+            else:
+                self.queue.at(entry.at_s or 0.0, one.happen, self, number)
         self.queue.at(PROGRESS_EVERY_S, self._look)
 
     def _follow(self, peer: int, presence: Iterator[tuple[float, float]]) -> None:
@@ -278,11 +276,15 @@ class World:
             for peer in group:
                 sides[peer] = number
         self.wire.partition(sides)
+        self._dial_all()  # after an earlier partition some can reach each other again
 
     def heal(self) -> None:
         """The partition is over: neighbours dial each other again."""
         self.wire.partition(None)
         self.directory.heal()
+        self._dial_all()
+
+    def _dial_all(self) -> None:
         for peer in self.there():
             self.protocol.dial(peer)
 
@@ -315,8 +317,8 @@ class World:
         return tuple(sorted(self.index_of[name] for name in hit))
 
     def split(self, how: str, shares: Sequence[float], number: int) -> list[tuple[int, ...]]:
-        """Return groups of the peers that are there: drawn at random, or strips of the map from west to east."""
-        here = self.there()
+        """Return groups of all peers, there or not: drawn at random, or strips of the map from west to east."""
+        here = self.everybody()
         if how == "area":
             here.sort(key=lambda peer: self.cast.positions[self.names[peer]])
         else:
@@ -359,6 +361,7 @@ class World:
         """A peer caught another one breaking a rule: it hangs up, and takes no calls of it for a while."""
         self.counters[f"fault_{kind}"] += 1
         self.wire.ban(peer, culprit, BAN_S)
+        self.queue.after(BAN_S, self.protocol.dial, peer)
 
     def when_round(self, round: int, action: Callable[[], None]) -> None:
         """Call `action` when the median of the peers that are there begins `round`."""

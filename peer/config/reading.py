@@ -38,7 +38,7 @@ def read_swarm_file(path: Path) -> SwarmFile:
 
 
 def read_settings(path: Path, whole: type[S], *, advice: str) -> S:
-    """Read a file as `whole`; `advice` says where such a file comes from, should there be none. Raises `ConfigError`."""
+    """Read a file as `whole`; `advice` says where such a file comes from when there is none. Raises `ConfigError`."""
     return settings_of(_parse(path, _text(path, advice)), whole, str(path))
 
 

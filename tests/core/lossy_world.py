@@ -57,6 +57,12 @@ class LossyWorld:
         shell = self.shells[to]
         shell.handle(lambda: shell.core.receive_message(message, sender, self.now), crash=crash)
 
+    def converse(self, num_messages: int) -> None:
+        """Deliver what was said last, so many times: without loss a conversation goes on."""
+        for _ in range(num_messages):
+            if self.flying:
+                self.deliver(-1)
+
     def wait(self, seconds: float) -> None:
         self.now += seconds
         for shell in self.shells.values():

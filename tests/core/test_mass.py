@@ -124,6 +124,19 @@ def test_the_receiver_forgets_what_the_sender_calls_settled():
     assert len(events(b)) == 100
 
 
+def test_what_is_not_settled_is_remembered_when_older_parcels_are():
+    b = core()
+    for number in (0, 1):
+        b.receive_message(Parcel(number, 0, b""), A, 0.0)
+    b.receive_message(Cancel(2, 1), A, 0.0)
+    events(b)
+    b.messages_to_send(0.0)
+    for number in (1, 2):
+        b.receive_message(Parcel(number, 1, b""), A, 0.0)
+    assert events(b) == []
+    assert b.messages_to_send(0.0) == [(A, Took(1)), (A, Void(2))]
+
+
 def test_both_sides_survive_a_crash():
     a, b = core(), core()
     a.give(B, b"one", 0.0)

@@ -71,6 +71,14 @@ class HostileParcels(RuleBasedStateMachine):
         shell, other = self.shells[who % len(self.shells)], self.shells[whom % len(self.shells)]
         shell.handle(lambda: shell.give(other.name, amount), crash=crash and amount == 1)
 
+    @rule(who=st.integers(0, 3), away=st.integers(1, 3), num=st.integers(1, 3))
+    def give_several(self, who: int, away: int, num: int) -> None:
+        """Give parcels of which some are answered; what becomes of the others is open."""
+        shell, other = (self.shells[place % len(self.shells)] for place in (who, who + away))
+        for _ in range(num):
+            shell.handle(lambda: shell.give(other.name, 1))
+        self.world.converse(num)
+
     @precondition(lambda self: self.world.flying)
     @rule(place=st.integers(0, 10**6), crash=st.sampled_from([False, False, False, True]))
     def deliver(self, place: int, crash: bool) -> None:

@@ -171,6 +171,14 @@ def test_one_exchange_in_all_when_exclusive():
     assert a.messages_to_send(0.0) == [(C, Busy(1))]
 
 
+def test_nothing_new_is_proposed_to_whom_has_not_confirmed():
+    a = core()
+    nonce = proposed(a)
+    a.receive_message(Accept(nonce, b"yours"), B, 0.0)
+    assert a.propose(B, 0.0) is None
+    assert a.propose(C, 0.0) is not None
+
+
 def test_nothing_new_is_proposed_to_whom_a_commit_is_open_and_not_to_too_many():
     a = core(config=PairConfig(max_unconfirmed=1))
     nonce = proposed(a)

@@ -91,6 +91,15 @@ class HostilePairs(RuleBasedStateMachine):
         shell, other = self.shells[who % len(self.shells)], self.shells[whom % len(self.shells)]
         shell.handle(lambda: shell.core.propose(other.name, self.world.now), crash=crash and who == 0)
 
+    @rule(who=st.integers(0, 3), away=st.integers(1, 3), num_messages=st.integers(1, 3))
+    def begin_an_exchange(self, who: int, away: int, num_messages: int) -> None:
+        """Let one go as far as to an answer or a commit, which may be lost later."""
+        shell, other = (self.shells[place % len(self.shells)] for place in (who, who + away))
+        before = len(self.world.flying)
+        shell.handle(lambda: shell.core.propose(other.name, self.world.now))
+        if len(self.world.flying) > before:
+            self.world.converse(num_messages)
+
     @rule(who=st.integers(0, 3), by=st.integers(-5, 5))
     def train(self, who: int, by: int) -> None:
         shell = self.shells[who % len(self.shells)]

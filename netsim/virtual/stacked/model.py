@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from aggregation.param_space import ParamSpace
-from peer.train.task import Data, Task
+from peer.train.task import Data
 
 
 class StackedModel(Protocol):
@@ -79,17 +79,3 @@ class Descends(Protocol):
 
         Equal, up to rounding, to following `gradient`. None, and nothing done, if this loss needs to be followed so.
         """
-
-
-def stacked_model(task: Task, model: nn.Module, space: ParamSpace) -> StackedModel:
-    """Return `model` for many rows, the fast way where it can be.
-
-    Raises `ConfigError` for a module that keeps running statistics, `SpaceError` when `space` is not of `model`.
-    """
-    from netsim.virtual.stacked.functional import FunctionalModel
-    from netsim.virtual.stacked.perceptron import StackedPerceptron, layers_of
-
-    layers = layers_of(model, space)
-    if layers is not None:
-        return StackedPerceptron(task, model, space, layers)
-    return FunctionalModel(task, model, space)

@@ -199,7 +199,7 @@ async def _start_peer(
         family=families.build(family.name, family.params),
         seed=setting.scenario.seeds[0],
         inbox_folder=setting.folder / "inbox" / nick,
-        on_incarnation_behind=lambda seen: None,  # noqa: ARG005  nobody restarts
+        on_incarnation_behind=lambda seen: None,
         offload=inline,
     )
     node.rounds_ready = _Overheard(node.rounds_ready, outcome.transcripts.setdefault(nick, []), setting.nick)  # type: ignore[assignment]
@@ -353,7 +353,7 @@ def play_under_the_heap(setting: Setting) -> Outcome:
     """Run the simulator on the same setting; learning begins at 0."""
     outcome = Outcome()
     identities = {identity.peer_id: identity.public_key for identity in setting.identities}
-    world = World(setting.scenario, setting.scenario.seeds[0], lambda world: Trainers(setting), identities=identities)  # noqa: ARG005
+    world = World(setting.scenario, setting.scenario.seeds[0], lambda world: Trainers(setting), identities=identities)
     world.training_time = lambda peer, round: setting.train_s[peer]  # type: ignore[method-assign]
     world.watch.mixed = _written(world, setting, outcome)  # type: ignore[method-assign]
     world.play()

@@ -352,10 +352,11 @@ def test_worker_processes_make_no_difference(scenario, out):
 
 
 @pytest.mark.processes
-def test_an_interrupt_leaves_nothing_behind(scenario, out):
-    """As a terminal does it: everybody in the group of processes gets the signal."""
-    settings = ["--set", "rounds.total=1000000", "--set", "measure.every_rounds=1"]
-    command = [sys.executable, "-m", "peer.cli.main", "sim", str(scenario), "--out", str(out), *settings]
+def test_an_interrupt_leaves_what_was_done_and_nothing_else(scenario, out):
+    """As a terminal does it: everybody in the group of processes gets the signal, workers at work and idle ones."""
+    grid = ["--over", "rounds.total=[1, 1000000]", "--seed", "1", "--workers", "2"]
+    command = [sys.executable, "-m", "peer.cli.main", "sweep", str(scenario), "--out", str(out), *grid]
+    short, long = planned(scenario, rounds__total=[1, 1_000_000], seeds=[[1]])
     running = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -366,7 +367,7 @@ def test_an_interrupt_leaves_nothing_behind(scenario, out):
     )
     try:
         deadline = time.monotonic() + 120
-        while not all(has_rows(part) for part in parts(out)) or len(parts(out)) < 2:
+        while not ((out / short.folder).exists() and has_rows(out / f"{long.folder}{PART}")):
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -374,15 +375,11 @@ def test_an_interrupt_leaves_nothing_behind(scenario, out):
         os.killpg(running.pid, signal.SIGINT)
         _, errors = running.communicate(timeout=60)
         assert (running.returncode, errors.strip()) == (130, "murmuration: interrupted")
-        assert list(out.parent.glob("runs/*")) == []
+        assert [path.name for path in out.iterdir()] == [short.folder]
         assert members(running.pid) == []
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
-
-
-def parts(out):
-    return list(out.glob(f"*{PART}"))
 
 
 def has_rows(part):

@@ -55,8 +55,12 @@ def test_rounds_of_modest() -> None:
     assert round_time(run(row(0.0, round=0))) is None
     assert survived(one) == 1.0
     assert not survived(run(row(0.0, round=0), row(100.0, round=9), reason="nothing left to happen"))
-    assert survived(run(row(0.0, round=0), row(690.0, round=3), row(710.0, round=4), row(1000.0, round=4), reason="time"))
-    assert not survived(run(row(0.0, round=0), row(690.0, round=4), row(710.0, round=4), row(1000.0, round=4), reason="time"))
+    assert survived(
+        run(row(0.0, round=0), row(690.0, round=3), row(710.0, round=4), row(1000.0, round=4), reason="time")
+    )
+    assert not survived(
+        run(row(0.0, round=0), row(690.0, round=4), row(710.0, round=4), row(1000.0, round=4), reason="time")
+    )
 
 
 def test_paired_figures_are_combined_seed_by_seed() -> None:
@@ -112,8 +116,8 @@ def _experiment(**changes: object) -> Experiment:
         "variations": (Variation("one", "demo"), Variation("other", "demo", {"rounds.total": 3})),
         "columns": (Column("accuracy", figures.accuracy),),
         "claims": lambda runs: [
-            Claim("fine", runs.values("one", figures.accuracy), "0.5", 0.4, 0.6),
-            Claim("not fine", runs.values("other", figures.accuracy), "0.5", 0.4, 0.6, remark="Because."),
+            Claim("fine", runs.figures("one", figures.accuracy), "0.5", 0.4, 0.6),
+            Claim("not fine", runs.figures("other", figures.accuracy), "0.5", 0.4, 0.6, remark="Because."),
         ],
     }
     return Experiment(**{**settings, **changes})  # type: ignore[arg-type]  # a table of what is the same in all

@@ -30,7 +30,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
                 tasks = variation.tasks(quick=True)
                 for task in tasks:
                     if not (out / task.folder).exists():
-                        assert run_task(task, out) == ""
+                        assert run_task(task, out) is None
                 found[variation.name] = [read_run(out / task.folder) for task in tasks]
         assert set(found) == set(names)
         return Runs(found)
@@ -39,7 +39,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 
 def _mean(runs: Runs, name: str, of: Callable[[Run], float | None] = accuracy) -> float:
-    return estimate(runs.values(name, of)).mean
+    return estimate(runs.figures(name, of)).mean
 
 
 def test_loss_of_connectivity_hurts_more_than_loss_of_data(played: Played) -> None:
@@ -62,9 +62,9 @@ def test_repair_gives_most_of_it_back(played: Played) -> None:
 def test_modest_survives_by_what_was_added_to_it(played: Played) -> None:
     bare = "a = 1, sf = 1, nothing else; gradual"
     runs = played(modest_crash.EXPERIMENT, "gradual", "at once", bare)
-    assert runs.values("gradual", modest_crash.survived) == [1.0, 1.0]
-    assert runs.values("at once", modest_crash.survived) == [1.0, 1.0]
-    assert runs.values(bare, modest_crash.survived) == [0.0, 0.0]
+    assert runs.figures("gradual", modest_crash.survived) == [1.0, 1.0]
+    assert runs.figures("at once", modest_crash.survived) == [1.0, 1.0]
+    assert runs.figures(bare, modest_crash.survived) == [0.0, 0.0]
 
 
 def test_sampling_saves_traffic(played: Played) -> None:

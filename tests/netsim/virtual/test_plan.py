@@ -16,13 +16,17 @@ METHOD = {"local_steps": 2, "batch_size": 8, "step": {"name": "sgd", "lr": 0.1, 
 LOOSE = {"latency_s": {"name": "uniform", "low": 0.01, "high": 0.3}}
 
 
-def play(count=7, *, threads=1, seed=1, **tables):
+def made(count=7, *, threads=1, seed=1, **tables):
     tables.setdefault("method", METHOD)
     tables.setdefault("links", LOOSE)
     tables.setdefault("topology", {"family": {"name": "regular", "degree": 4}})
     tables.setdefault("rounds", {"total": 4, "quorum": 0.75})
     tables.setdefault("world", {"spread": 0.5})
-    world = World(scenario(count, **tables), seed, lambda world: learning_of(world, threads))
+    return World(scenario(count, **tables), seed, lambda world: learning_of(world, threads))
+
+
+def play(*arguments, **options):
+    world = made(*arguments, **options)
     world.play()
     return world
 
@@ -38,8 +42,7 @@ def test_when_the_work_is_done_makes_no_difference(monkeypatch):
 
 
 def test_looking_in_between_makes_no_difference():
-    quiet = play()
-    looked = World(scenario(7, method=METHOD, links=LOOSE, topology={"family": {"name": "regular", "degree": 4}}, rounds={"total": 4, "quorum": 0.75}, world={"spread": 0.5}), 1, lambda world: learning_of(world, 1))  # fmt: skip
+    quiet, looked = play(), made()
     for at_s in np.arange(0.1, 3.0, 0.1).tolist():
         looked.queue.at(at_s, lambda: looked.learning.accuracy(range(7)))
     looked.play()

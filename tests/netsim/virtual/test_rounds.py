@@ -189,7 +189,7 @@ def test_scenarios_that_differ_in_what_befalls_them_are_one_swarm():
 
 
 def test_membership_by_the_daemons_own_gossip():
-    """Everybody finds everybody from one dial each; the dead are timed out, and both sides of a partition meet again."""
+    """Everybody finds everybody from one dial each; the dead are timed out, and a partition is mended."""
     played = world(
         10,
         topology={"family": {"name": "regular", "degree": 3}, "upkeep": "overlay"},

@@ -173,3 +173,40 @@ def test_ignored_targets_are_trained_on_as_the_daemon_does():
     for h in range(3):
         alone = daemon_oracle(Labels(), model, space, data, shard, batches_of(shard, rng(1), 0, 8))
         assert agree(oracle(x, h)[0], alone(x.clone(), h)[0])
+
+
+MEETING = threading.Barrier(2)
+
+
+class Meets(nn.Module):
+    """A model that goes on only when two threads are in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        MEETING.wait(timeout=30)
+        output = self.layer(x)
+        MEETING.wait(timeout=30)
+        return output
+
+
+def test_threads_that_are_in_one_model_at_once_do_not_see_each_others_values():
+    model = Meets()
+    space, x = rows_of(model, 2)
+    stacked = stacked_model(Labels(), model, space)
+    inputs = labelled(5, 4).inputs
+    found = {}
+
+    def work(row):
+        found[row] = stacked.outputs(x[row : row + 1], inputs)[0]
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for row in range(2):
+        values = {name: tensor[row] for name, tensor in space.views(x).items()}
+        assert agree(found[row], inputs @ values["layer.weight"].T + values["layer.bias"], 1e-6)
