@@ -10,7 +10,7 @@ from typing import Any
 
 from netsim.experiments.findings.experiment import Claim, Column, Experiment, Picture, Runs, Variation
 from netsim.experiments.findings.figures import accuracy, final, worst
-from netsim.experiments.findings.pictures import curves_over_rounds
+from netsim.experiments.findings.pictures import MID_ROUND, curves_over_rounds
 
 SEEDS = (0, 1, 2)
 RULES = {"mean": {"method.mixer": {"name": "linear"}, "method.weights": {"name": "uniform"}}, "NNA": {}}
@@ -33,8 +33,8 @@ def _claims(runs: Runs) -> list[Claim]:
         return runs.paired([one, other], accuracy, lambda a, b: a - b)
 
     return [
-        Claim("mean, nobody attacks", runs.values("mean, nobody attacks", accuracy), "0.942", 0.907, 0.977),
-        Claim("mean, sign flip: accuracy", runs.values("mean, sign flip", accuracy), "0.10", high=0.3),
+        Claim("mean, nobody attacks", runs.figures("mean, nobody attacks", accuracy), "0.942", 0.907, 0.977),
+        Claim("mean, sign flip: accuracy", runs.figures("mean, sign flip", accuracy), "0.10", high=0.3),
         Claim("NNA, sign flip: what it costs", less("NNA, nobody attacks", "NNA, sign flip"), "0.003", high=0.035),
         Claim("NNA, ALIE: what it costs", less("NNA, nobody attacks", "NNA, ALIE"), "0.003", high=0.035),
         Claim(
@@ -48,7 +48,7 @@ def _claims(runs: Runs) -> list[Claim]:
 
 def _pictures(runs: Runs) -> list[Picture]:
     figure = curves_over_rounds("Five of 26 peers are hostile", dict(runs))
-    return [Picture("byzantine", "Accuracy of the honest peers, mean over them and the seeds.", figure)]
+    return [Picture("byzantine", MID_ROUND, figure)]
 
 
 EXPERIMENT = Experiment(
@@ -60,8 +60,8 @@ EXPERIMENT = Experiment(
     setup="""\
 26 peers, everybody's neighbour is everybody; one local step per round (momentum 0.9 in the damped form, lr 0.5,
 batches of 25), 60 rounds. Five send what they agreed on, knowing all that the others send: a negative mean (*sign
-flip*), or the mean shifted within the honest spread (*ALIE*). The rule is the plain mean, or the mean of the nearest
-n - f (*NNA*, f = 5). Expected figures are those of an independent simulation of 20 nodes with 4 attackers
+flip*), or the mean shifted within the honest spread (*ALIE*). The rule is the plain mean, or the mean of the
+nearest n - f (*NNA*, f = 5). Expected figures are those of an independent simulation of 20 nodes with 4 attackers
 (docs/methods.md).""",
     variations=VARIATIONS,
     columns=(

@@ -30,8 +30,8 @@ def experiment(path: str) -> Experiment:
         question="Is it the same with other data and a model ten times as large?",
         setup=f"""\
 As above with MNIST's files (the set of 10,000 images, a fifth of it for testing, of which 1,000 are used) and a
-perceptron 784-64-10; each device has {SAMPLES} samples. There is no independent simulation of it: what is claimed is
-the order.""",
+perceptron 784-64-10; each device has {SAMPLES} samples. There is no independent simulation of it: what is claimed
+is the order.""",
         variations=variations(base, FEW_SEEDS, (WORST,)),
         columns=COLUMNS,
         claims=_claims,

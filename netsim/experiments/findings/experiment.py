@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -122,19 +122,19 @@ class Runs(Mapping[str, list[Run]]):
     def __getitem__(self, name: str) -> list[Run]:
         return self._runs[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._runs)
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def values(self, name: str, of: OfRun) -> list[Value]:  # type: ignore[override]  # those of one variation
+    def figures(self, name: str, of: OfRun) -> list[Value]:
         """Return a figure of each run of a variation."""
         return [of(run) for run in self[name]]
 
     def paired(self, names: Sequence[str], of: OfRun, combine: Callable[..., float]) -> list[Value]:
         """Return `combine(figure of the first, of the second, ...)` for each seed; None where one is missing."""
-        columns = [self.values(name, of) for name in names]
+        columns = [self.figures(name, of) for name in names]
         return [None if None in row else combine(*row) for row in zip(*columns, strict=True)]
 
 

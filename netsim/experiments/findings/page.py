@@ -22,7 +22,9 @@ Known results, played in virtual worlds ([scenario.md](scenario.md)) and held ag
 seeds ± half the width of their 95 % confidence interval (Student's t); in the tables of claims, differences and
 ratios are taken seed by seed. *Expected* is what an independent simulation, written from the papers' formulas, gave
 with a split of its own (1,437 training and 360 test samples; ours has 1,300 and 497); it is **no figure of the
-paper**. *Accepted* is the band around it that was fixed before these runs. Rows without a band are only shown.
+paper**. *Accepted* is the band around it that was fixed before these runs. Bands without an expected figure are
+ours. *Came out* says whether the mean is in the band, not whether the interval is. Rows without a band are only
+shown.
 
 A command repeats all seeds of its row; runs that are there are not run again. `python -m
 netsim.experiments.findings` repeats everything and writes this page.
@@ -103,7 +105,7 @@ def _rows(experiment: Experiment, runs: Runs) -> Iterator[str]:
     yield "|---" * (len(columns) + 2) + "|"
     for variation in experiment.variations:
         several = runs[variation.name]
-        cells = [_some(runs.values(variation.name, column.of), column.digits) for column in columns]
+        cells = [_some(runs.figures(variation.name, column.of), column.digits) for column in columns]
         yield "| " + " | ".join([variation.name, str(len(several)), *cells]) + " |"
 
 

@@ -50,7 +50,7 @@ def _pictures(runs: Runs) -> list[Picture]:
         y_label="distance² from the mean model",
         log=True,
     )
-    return [Picture("partition", "Consensus distance, mean over the seeds with 95 % confidence.", figure)]
+    return [Picture("partition", "Consensus distance, mean over the seeds.", figure)]
 
 
 EXPERIMENT = Experiment(
@@ -58,9 +58,9 @@ EXPERIMENT = Experiment(
     title="Partition, and what it leaves",
     question=("Do the models of two halves drift apart, and is anything of it left when the network has healed?"),
     setup="""\
-60 peers on a random 4-regular graph, data by Dirichlet (alpha = 0.3), a round every 3 s. From second 60 to second 180
-two random halves cannot reach each other: links across break, members of the other half are timed out; then they are
-dialed again.""",
+60 peers on a random 4-regular graph, data by Dirichlet (alpha = 0.3), a round every 3 s. From second 60 to second
+180 two random halves cannot reach each other: links across break, members of the other half are timed out; then
+they are dialed again.""",
     variations=VARIATIONS,
     columns=(
         Column("consensus at 60 s", before, 4),
