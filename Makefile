@@ -50,8 +50,8 @@ slow: setup      ## The papers' experiments (minutes); writes what they measured
 soak: setup      ## A thousand random worlds against the invariants (minutes)
 	$(BIN)/python -m tests.netsim.soak 1000
 
-experiments: setup ## The simulated experiments again (many minutes); writes docs/experiments.md
-	$(BIN)/python -m netsim.experiments.findings
+experiments: setup ## The simulated experiments again (many minutes; MNIST=folder of its files); writes docs/experiments.md
+	$(BIN)/python -m netsim.experiments.findings $(if $(MNIST),--mnist $(MNIST))
 
 bench: setup     ## Speed and memory: one table and one JSON line each
 	$(BIN)/python -m benchmarks.daemon

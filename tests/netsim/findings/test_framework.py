@@ -40,6 +40,7 @@ def test_figures_are_read_off_the_right_rows() -> None:
     assert figures.at_round("accuracy_mean", 2)(one) == 0.6
     assert figures.at_round("accuracy_mean", 8)(one) is None
     assert figures.at_time("consensus", 19.9)(one) == 4.0
+    assert figures.at_time("consensus", 20.0)(one) == 2.0
     assert figures.at_time("consensus", 0.0)(one) is None
     assert figures.at_time("consensus", -1.0)(one) is None
     assert figures.when_reached("accuracy_mean", 0.6, lambda r: r.at_s)(one) == 10.0
