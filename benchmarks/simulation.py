@@ -4,9 +4,9 @@
 
 Task: digits, perceptron 64-64-10, one local epoch of 10 batches of 8, 4-regular graph, SGD. A node-round is one local
 epoch and one mixing event of one node, with all messages of the exchange: offer, request, answer, on links with
-latencies. Nothing is evaluated in the timed part, neither here nor there. Each size runs in a process of its own, so
-that its peak memory is its own; memory is compared with the bytes that all peers must keep (models, last snapshots,
-state of the method).
+latencies. Nothing is evaluated in the timed part, neither here nor there; a small run warms up both. Each size runs in
+a process of its own, so that its peak memory is its own; memory is compared with the bytes that all peers must keep
+(models, last snapshots, state of the method).
 
 `--gossipy` names an interpreter in whose environment gossipy-dfl is installed: see `simulation_gossipy`.
 """
@@ -55,6 +55,9 @@ def measure(nodes: int, rounds: int, threads: int) -> dict[str, Any]:
     from netsim.virtual.world import World
 
     torch.set_num_threads(1)
+    warm = World(scenario(16, 2), 1, lambda world: learning_of(world, threads))  # imports, and what is found out once
+    warm.play()
+    warm.learning.compute()  # type: ignore[attr-defined]  # as below
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     world = World(scenario(nodes, rounds), 1, lambda world: learning_of(world, threads))
     assert isinstance(world.learning, PlannedLearning)
