@@ -22,6 +22,9 @@ from netsim.virtual.fair_links import FairLinks
 from netsim.virtual.stream import Stream
 from peer.core.messages import Message
 
+LENGTH_BYTES = 4
+"""In front of each message."""
+
 
 class Party(Protocol):
     """What the wire knows of a peer."""
@@ -68,6 +71,7 @@ class Wire:
         self._constant = latency.quantile(0.5) if latency.least == latency.mean else None
         self._jitter = jitter
         self._silence_s = silence_s
+        self._sizes: dict[type, int] = {}
         self._banned: dict[tuple[int, int], float] = {}
         self._pairs: dict[int, float] = {}
         self._chance = Stream(seed, "wire")
@@ -103,7 +107,7 @@ class Wire:
 
     def send(self, sender: int, receiver: int, message: Message) -> None:
         """Send a message."""
-        size_bytes = _SIZES.get(type(message)) or size_of(message)
+        size_bytes = self._sizes.get(type(message)) or self._size_of(message)
         self.num_messages += 1
         self.bytes_out[sender] += size_bytes
         if (self.loss and self._chance.random() < self.loss) or not self.can_reach(sender, receiver):
@@ -114,6 +118,11 @@ class Wire:
         )
         queue = self._queue
         queue.at(queue.now + delay_s, self._deliver, sender, receiver, message, size_bytes)
+
+    def _size_of(self, message: Message) -> int:
+        """Return what a message weighs, as the first of its kind in this world did."""
+        size = self._sizes[type(message)] = size_of(message)
+        return size
 
     def _delay(self, sender: int, receiver: int) -> float:
         delay_s = self._constant if self._constant is not None else self.latency_s(sender, receiver)
@@ -292,13 +301,5 @@ class _Transfer:
 
 
 def size_of(message: Message) -> int:
-    """Return what a message weighs on the wire in bytes, as one of its kind did: its MessagePack and its length."""
-    kind = type(message)
-    size = _SIZES.get(kind)
-    if size is None:
-        size = _SIZES[kind] = len(msgspec.msgpack.encode(message)) + LENGTH_BYTES
-    return size
-
-
-LENGTH_BYTES = 4
-_SIZES: dict[type, int] = {}
+    """Return what a message weighs on the wire in bytes: its MessagePack and its length."""
+    return len(msgspec.msgpack.encode(message)) + LENGTH_BYTES

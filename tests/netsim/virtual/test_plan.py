@@ -123,3 +123,10 @@ def test_an_attack_moves_what_averaging_gives_and_a_robust_rule_less():
 
     assert distance({"name": "linear"}, attacks=True) < distance({"name": "linear"}, attacks=False) - 0.1
     assert distance({"name": "nna", "f": 2}, attacks=True) > distance({"name": "linear"}, attacks=True) + 0.1
+
+
+def test_nothing_of_a_world_is_left_for_the_next_in_its_process():
+    """A worker plays run after run; what a message weighs is learned anew by each world."""
+    first = play()
+    assert first.wire._sizes
+    assert not made().wire._sizes
