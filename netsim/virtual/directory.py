@@ -13,6 +13,7 @@ from netsim.virtual.event_queue import EventQueue
 from netsim.virtual.stream import Stream
 from peer.core.messages import Message, PeerId
 from topology.digraph import Digraph
+from topology.disruption.cut import within
 from topology.families import Family
 from topology.graph import Graph
 from topology.samplers import Sampler
@@ -143,7 +144,7 @@ class Directory:
         if self._upkeep == "overlay":
             self.graph = self._family.build(here, self._seed)
         else:
-            self.graph = self._repaired(restricted(self.whole, set(here)))
+            self.graph = self._repaired(within(self.whole, here))
         for peer, name in enumerate(self._names):
             found = self.graph.neighbours(name) if name in self.graph else ()
             if found != self._neighbours[peer]:
@@ -170,14 +171,3 @@ class Directory:
                     self._extra.setdefault(peer, set()).add(other)
         names = self._names
         return Graph({names[peer]: [names[other] for other in around[peer]] for peer in here})
-
-
-def restricted(graph: Graph[PeerId], members: set[PeerId]) -> Graph[PeerId]:
-    """Return the part of a graph that lies among `members`."""
-    return Graph(
-        {
-            name: [other for other in graph.neighbours(name) if other in members]
-            for name in graph.nodes
-            if name in members
-        }
-    )

@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from netsim.virtual.directory import COALESCE_S, restricted
+from netsim.virtual.directory import COALESCE_S
 from netsim.virtual.event_queue import EventQueue
 from netsim.virtual.stream import Stream
 from netsim.virtual.wire import Wire
@@ -20,6 +20,7 @@ from peer.core.membership import BadRecord, IncarnationBehind, MembershipConfig,
 from peer.core.messages import Digest, Message, PeerId, PeerRecord
 from peer.node import MAX_LOST_DIALED
 from topology.digraph import Digraph
+from topology.disruption.cut import within
 from topology.families import Family
 from topology.graph import Graph
 from topology.samplers import Sampler
@@ -201,10 +202,8 @@ class Gossip:
         if graph is None:
             if len(self._graphs) > 64:
                 self._graphs.clear()
-            if self._upkeep == "overlay":
-                graph = self._family.build(view, self._seed)
-            else:
-                graph = restricted(self.whole, set(view))
+            is_overlay = self._upkeep == "overlay"
+            graph = self._family.build(view, self._seed) if is_overlay else within(self.whole, view)
             self._graphs[view] = graph
         return graph
 
